@@ -1,0 +1,8 @@
+//! The pure half: no async, files, environment, clock, randomness or AWS types.
+//!
+//! Workload and catalog go in, decisions come out; the seed of every simulation is an argument.
+#![deny(clippy::disallowed_methods)]
+
+pub mod catalog;
+pub mod profile;
+pub mod units;

@@ -1,0 +1,8 @@
+//! Takes a team from "this is our workload" to a healthy, monitored DataOps Runner on AWS, and away again.
+//!
+//! Rooms and who may name whom: `domain` names nobody; `aws` and `render` name `domain`; `cli` wires the
+//! rest together and is named by nobody but `main`.
+
+pub mod cli;
+pub mod domain;
+pub mod render;
