@@ -46,7 +46,11 @@ pub struct Failure {
 impl Failure {
     /// Makes a failure.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self {
+            exit,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Adds the next thing to try.

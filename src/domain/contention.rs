@@ -72,12 +72,18 @@ impl ProgressTable {
                 rates.push(processor.progress(n, step as f64 / STEPS as f64));
             }
         }
-        Self { rates, jobs: jobs as usize }
+        Self {
+            rates,
+            jobs: jobs as usize,
+        }
     }
 
     /// A table of hosts where jobs never disturb each other.
     pub fn undisturbed() -> Self {
-        Self { rates: vec![1.0; STEPS + 1], jobs: 0 }
+        Self {
+            rates: vec![1.0; STEPS + 1],
+            jobs: 0,
+        }
     }
 
     /// Returns the progress rate of `jobs` jobs whose CPU shares add up to `shares`.
@@ -102,27 +108,58 @@ mod tests {
     use super::*;
 
     fn smt(vcpus: u32) -> Processor {
-        Processor { vcpus, threads_per_core: 2, smt_yield: 1.3 }
+        Processor {
+            vcpus,
+            threads_per_core: 2,
+            smt_yield: 1.3,
+        }
     }
 
     fn full(vcpus: u32) -> Processor {
-        Processor { vcpus, threads_per_core: 1, smt_yield: 1.3 }
+        Processor {
+            vcpus,
+            threads_per_core: 1,
+            smt_yield: 1.3,
+        }
     }
 
     #[test]
     fn progress_matches_the_chain() {
         let rows: [(Processor, f64, [f64; 5]); 6] = [
-            (smt(2), 0.20, [0.97891566, 0.92114353, 0.83968405, 0.73836029, 0.53848016]),
-            (smt(2), 0.25, [0.96744186, 0.87709425, 0.75671613, 0.62774793, 0.43299782]),
-            (smt(4), 0.20, [1.0, 0.99309767, 0.97861650, 0.95653810, 0.88429229]),
-            (smt(4), 0.25, [1.0, 0.98679703, 0.96000197, 0.91965075, 0.79541774]),
-            (full(2), 0.20, [1.0, 0.98818898, 0.96070321, 0.91622323, 0.77837234]),
+            (
+                smt(2),
+                0.20,
+                [0.97891566, 0.92114353, 0.83968405, 0.73836029, 0.53848016],
+            ),
+            (
+                smt(2),
+                0.25,
+                [0.96744186, 0.87709425, 0.75671613, 0.62774793, 0.43299782],
+            ),
+            (
+                smt(4),
+                0.20,
+                [1.0, 0.99309767, 0.97861650, 0.95653810, 0.88429229],
+            ),
+            (
+                smt(4),
+                0.25,
+                [1.0, 0.98679703, 0.96000197, 0.91965075, 0.79541774],
+            ),
+            (
+                full(2),
+                0.20,
+                [1.0, 0.98818898, 0.96070321, 0.91622323, 0.77837234],
+            ),
             (full(4), 0.25, [1.0, 1.0, 0.99893328, 0.99415079, 0.96303725]),
         ];
         for (processor, u, expected) in rows {
             for (jobs, exact) in [2, 4, 6, 8, 12].into_iter().zip(expected) {
                 let rate = processor.progress(jobs, u);
-                assert!((rate - exact).abs() < 6e-9, "{processor:?} {u} {jobs}: {rate} for {exact}");
+                assert!(
+                    (rate - exact).abs() < 6e-9,
+                    "{processor:?} {u} {jobs}: {rate} for {exact}"
+                );
                 let table = ProgressTable::new(&processor, 12);
                 assert!((table.rate(jobs as usize, u * f64::from(jobs)) - exact).abs() < 1e-8);
             }
@@ -131,7 +168,11 @@ mod tests {
 
     #[test]
     fn extremes_stay_finite() {
-        let large = Processor { vcpus: 192, threads_per_core: 2, smt_yield: 1.3 };
+        let large = Processor {
+            vcpus: 192,
+            threads_per_core: 2,
+            smt_yield: 1.3,
+        };
         for u in [1e-9, 0.01, 0.5, 0.999_999, 1.0] {
             let rate = large.progress(4096, u);
             assert!(rate.is_finite() && rate > 0.0 && rate <= 1.0, "{u} {rate}");

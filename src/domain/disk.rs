@@ -48,7 +48,11 @@ pub struct DiskLoad {
 /// Returns the GiB used on the first day: base and one set of images.
 pub fn initial_gib(disk: &Disk) -> f64 {
     let own = disk.images * disk.image_gib * (1.0 - disk.image_shared);
-    let shared = if disk.images > 0.0 { disk.image_gib * disk.image_shared } else { 0.0 };
+    let shared = if disk.images > 0.0 {
+        disk.image_gib * disk.image_shared
+    } else {
+        0.0
+    };
     disk.base_gib + own + shared
 }
 
@@ -110,14 +114,21 @@ impl DiskFill {
             .collect();
         days.sort_unstable();
         let at = |p: f64| days[((days.len() as f64 * p) as usize).min(days.len() - 1)];
-        Days { p5: at(0.05), p50: at(0.5), p95: at(0.95) }
+        Days {
+            p5: at(0.05),
+            p50: at(0.5),
+            p95: at(0.95),
+        }
     }
 
     /// Returns the used GiB at the end of a day as 5 %, 50 % and 95 % quantiles over the runs.
     pub fn used_on(&self, day: u32) -> [f64; 3] {
         let index = (day.max(1) - 1) as usize;
-        let mut used: Vec<f32> =
-            self.used.iter().map(|run| run.get(index).or(run.last()).copied().unwrap_or(0.0)).collect();
+        let mut used: Vec<f32> = self
+            .used
+            .iter()
+            .map(|run| run.get(index).or(run.last()).copied().unwrap_or(0.0))
+            .collect();
         used.sort_unstable_by(f32::total_cmp);
         [0.05, 0.5, 0.95].map(|p| f64::from(used[((used.len() as f64 * p) as usize).min(used.len() - 1)]))
     }
@@ -147,7 +158,9 @@ impl DiskFill {
 fn poisson(mean: f64, uniform: f64) -> f64 {
     if mean > 500.0 {
         // Far beyond any image set: normal approximation, so that a wild profile costs no more.
-        return (mean + mean.sqrt() * super::random::normal_quantile(uniform)).round().max(0.0);
+        return (mean + mean.sqrt() * super::random::normal_quantile(uniform))
+            .round()
+            .max(0.0);
     }
     let (mut mass, mut count) = ((-mean).exp(), 0.0);
     let mut sum = mass;
@@ -165,15 +178,26 @@ mod tests {
     use crate::domain::testing::production;
 
     fn fill(jobs_per_day: f64, concurrency: u32) -> DiskFill {
-        DiskFill::simulate(&production().disk, DiskLoad { jobs_per_day, concurrency }, 1)
+        DiskFill::simulate(
+            &production().disk,
+            DiskLoad {
+                jobs_per_day,
+                concurrency,
+            },
+            1,
+        )
     }
 
     #[test]
     fn days_agree_with_the_prototype() {
         // Reference model, 2000 runs; a day or two of sampling error in the quantiles.
         let production = fill(1160.0, 8);
-        for (gib, p5, p50, p95) in [(100, 7, 10, 14), (200, 18, 24, 32), (300, 29, 39, 51), (400, 40, 54, 70)]
-        {
+        for (gib, p5, p50, p95) in [
+            (100, 7, 10, 14),
+            (200, 18, 24, 32),
+            (300, 29, 39, 51),
+            (400, 40, 54, 70),
+        ] {
             let days = production.days_until(0.8 * f64::from(gib));
             assert!(days.p5.abs_diff(p5) <= 1, "{gib} {days:?}");
             assert!(days.p50.abs_diff(p50) <= 1, "{gib} {days:?}");

@@ -51,8 +51,14 @@ impl Stream {
     /// Returns the stream of a purpose in a replication.
     pub const fn new(seed: u64, replication: u64, purpose: Purpose) -> Self {
         let mut key = mix(seed.wrapping_add(GAMMA));
-        key = mix(key ^ replication.wrapping_mul(0xD1B5_4A32_D192_ED03).wrapping_add(GAMMA));
-        key = mix(key ^ (purpose as u64).wrapping_mul(0x8CB9_2BA7_2F3D_8DD7).wrapping_add(GAMMA));
+        key = mix(key
+            ^ replication
+                .wrapping_mul(0xD1B5_4A32_D192_ED03)
+                .wrapping_add(GAMMA));
+        key = mix(key
+            ^ (purpose as u64)
+                .wrapping_mul(0x8CB9_2BA7_2F3D_8DD7)
+                .wrapping_add(GAMMA));
         Self(key)
     }
 
@@ -197,7 +203,11 @@ mod tests {
             (1e-10, -6.361340902404056),
             (0.001, -3.090232306167814),
         ] {
-            assert!((normal_quantile(p) - z).abs() < 1e-12, "{p}: {}", normal_quantile(p));
+            assert!(
+                (normal_quantile(p) - z).abs() < 1e-12,
+                "{p}: {}",
+                normal_quantile(p)
+            );
         }
     }
 

@@ -25,7 +25,12 @@ pub fn production() -> Profile {
             ],
             bursts: vec![],
         },
-        pipeline: Pipeline { jobs_mean: 7.308, jobs_cv: 0.8, stage_width: 1.25, stage_gap_s: 2.0 },
+        pipeline: Pipeline {
+            jobs_mean: 7.308,
+            jobs_cv: 0.8,
+            stage_width: 1.25,
+            stage_gap_s: 2.0,
+        },
         job: Job {
             duration_p90_s: 240.0,
             duration_sigma: 1.2,
@@ -36,7 +41,11 @@ pub fn production() -> Profile {
             rss_median_mib: 300.0,
             rss_sigma: 0.42,
         },
-        runner: Runner { concurrent: 8, check_interval_s: 1.0, pickup_delay_s: 0.0 },
+        runner: Runner {
+            concurrent: 8,
+            check_interval_s: 1.0,
+            pickup_delay_s: 0.0,
+        },
         host: Host {
             memtotal_share: 0.938,
             overhead_mib: 700.0,

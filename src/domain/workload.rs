@@ -38,8 +38,17 @@ pub struct Trace {
 impl Trace {
     /// Generates the pipelines of `weeks` weeks.
     pub fn generate(profile: &Profile, weeks: u32, seed: u64, replication: u64) -> Self {
-        let mut trace = Self { stage_gap: profile.pipeline.stage_gap_s, ..Self::default() };
-        trace.fill(profile, &JobCounts::new(&profile.pipeline), weeks, seed, replication);
+        let mut trace = Self {
+            stage_gap: profile.pipeline.stage_gap_s,
+            ..Self::default()
+        };
+        trace.fill(
+            profile,
+            &JobCounts::new(&profile.pipeline),
+            weeks,
+            seed,
+            replication,
+        );
         trace
     }
 
@@ -76,7 +85,8 @@ impl Trace {
                 self.duration.push(duration);
                 self.cpu.push(law.cpu(duration));
                 self.pickup.push((delay + interval * polls.uniform(index)) as f32);
-                self.ends_stage.push(job == jobs || (closes >= 1.0 || stages.uniform(index) < closes));
+                self.ends_stage
+                    .push(job == jobs || (closes >= 1.0 || stages.uniform(index) < closes));
                 index += 1;
             }
         }
@@ -127,7 +137,10 @@ impl Trace {
     pub fn ideal(&self, mut visit: impl FnMut(usize, f64, usize, usize)) -> f64 {
         let mut total = 0.0;
         for pipeline in 0..self.pipelines() {
-            let (mut job, end) = (self.first_job[pipeline] as usize, self.first_job[pipeline + 1] as usize);
+            let (mut job, end) = (
+                self.first_job[pipeline] as usize,
+                self.first_job[pipeline + 1] as usize,
+            );
             let mut ready = self.arrival[pipeline];
             loop {
                 let first = job;
@@ -186,7 +199,9 @@ impl DurationLaw {
     #[inline]
     fn duration(&self, effect: f64, z: f64) -> f32 {
         // A duration below a millisecond is no job; it would also make the CPU share undefined.
-        ((self.mu + effect + self.own * z) as f32).exp().clamp(1e-3, self.timeout as f32)
+        ((self.mu + effect + self.own * z) as f32)
+            .exp()
+            .clamp(1e-3, self.timeout as f32)
     }
 
     #[inline]
@@ -353,18 +368,30 @@ fn hourly(weights: &[f64; 24], weekday: f64, weekend: f64) -> [f64; 168] {
     let sum: f64 = weights.iter().sum();
     std::array::from_fn(|hour| {
         let day = if hour < 120 { weekday } else { weekend };
-        if sum > 0.0 { day * weights[hour % 24] / sum } else { 0.0 }
+        if sum > 0.0 {
+            day * weights[hour % 24] / sum
+        } else {
+            0.0
+        }
     })
 }
 
 fn hourly_interactive(arrivals: &Arrivals) -> [f64; 168] {
     let weekday = arrivals.pipelines_per_weekday * (1.0 - arrivals.scheduled_share);
-    hourly(&arrivals.hours_interactive, weekday, weekday * arrivals.weekend_factor)
+    hourly(
+        &arrivals.hours_interactive,
+        weekday,
+        weekday * arrivals.weekend_factor,
+    )
 }
 
 fn hourly_scheduled(arrivals: &Arrivals) -> [f64; 168] {
     let weekday = arrivals.pipelines_per_weekday * arrivals.scheduled_share;
-    hourly(&arrivals.hours_scheduled, weekday, weekday * arrivals.scheduled_weekend_factor)
+    hourly(
+        &arrivals.hours_scheduled,
+        weekday,
+        weekday * arrivals.scheduled_weekend_factor,
+    )
 }
 
 /// Writes the arrival times of `weeks` weeks, ascending.
@@ -372,15 +399,25 @@ fn hourly_scheduled(arrivals: &Arrivals) -> [f64; 168] {
 /// A unit-rate Poisson process is mapped through the cumulative rate (Çinlar's inversion); scheduled pipelines
 /// fall on grid points, so that a grid point gets a Poisson number of them.
 fn arrivals(arrivals: &Arrivals, weeks: u32, stream: impl Fn(Purpose) -> Stream, out: &mut Vec<f64>) {
-    poisson(&hourly_interactive(arrivals), weeks, stream(Purpose::Interactive), |_, hour, fraction| {
-        out.push((hour as f64 + fraction) * HOUR);
-    });
+    poisson(
+        &hourly_interactive(arrivals),
+        weeks,
+        stream(Purpose::Interactive),
+        |_, hour, fraction| {
+            out.push((hour as f64 + fraction) * HOUR);
+        },
+    );
     let jitter = stream(Purpose::Jitter);
     let points = f64::from(60 / arrivals.schedule_grid_minutes.clamp(1, 60));
-    poisson(&hourly_scheduled(arrivals), weeks, stream(Purpose::Scheduled), |index, hour, fraction| {
-        let grid = (fraction * points).floor() / points;
-        out.push((hour as f64 + grid) * HOUR + arrivals.schedule_jitter_s * jitter.uniform(index));
-    });
+    poisson(
+        &hourly_scheduled(arrivals),
+        weeks,
+        stream(Purpose::Scheduled),
+        |index, hour, fraction| {
+            let grid = (fraction * points).floor() / points;
+            out.push((hour as f64 + grid) * HOUR + arrivals.schedule_jitter_s * jitter.uniform(index));
+        },
+    );
     let bursts = stream(Purpose::Bursts);
     let mut index = 0;
     for day in (0..u64::from(weeks) * 7).filter(|day| day % 7 < 5) {

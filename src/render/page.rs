@@ -31,7 +31,10 @@ impl Table {
                 None => ((*header).to_owned(), Align::Left),
             })
             .collect();
-        Self { columns, rows: Vec::new() }
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row.
@@ -98,7 +101,9 @@ impl Page {
         &mut self,
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> &mut Self {
-        self.blocks.push(Block::Pairs(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect()));
+        self.blocks.push(Block::Pairs(
+            pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+        ));
         self
     }
 
@@ -112,7 +117,8 @@ impl Page {
 
     /// Adds lines that stay as they are.
     pub fn verbatim<I: IntoIterator<Item = S>, S: Into<String>>(&mut self, lines: I) -> &mut Self {
-        self.blocks.push(Block::Verbatim(lines.into_iter().map(Into::into).collect()));
+        self.blocks
+            .push(Block::Verbatim(lines.into_iter().map(Into::into).collect()));
         self
     }
 }

@@ -45,7 +45,9 @@ pub struct InstanceType {
 impl InstanceType {
     /// Returns the family, the part before the dot.
     pub fn family(&self) -> &str {
-        self.name.split_once('.').map_or(self.name.as_str(), |(family, _)| family)
+        self.name
+            .split_once('.')
+            .map_or(self.name.as_str(), |(family, _)| family)
     }
 }
 

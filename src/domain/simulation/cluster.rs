@@ -59,7 +59,12 @@ struct Node {
 pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Recorder) -> NodeUse {
     let slowness = 1.0 / group.speed;
     let new_node = |since: f64, fresh: bool| {
-        let mut node = Node { since, idle_since: since, fresh, ..Node::default() };
+        let mut node = Node {
+            since,
+            idle_since: since,
+            fresh,
+            ..Node::default()
+        };
         node.host.reset();
         // A host's clock starts with the node.
         node.host.advance(since);
@@ -69,11 +74,16 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
     let mut nodes: Vec<Node> = (0..group.min).map(|_| new_node(0.0, false)).collect();
     // Requests on their way: when asked, when ready; in order of both.
     let mut coming: VecDeque<(f64, f64)> = VecDeque::new();
-    let mut progress: Vec<Progress> =
-        trace.first_job[..trace.pipelines()].iter().map(|job| Progress { next: *job, left: 0 }).collect();
+    let mut progress: Vec<Progress> = trace.first_job[..trace.pipelines()]
+        .iter()
+        .map(|job| Progress { next: *job, left: 0 })
+        .collect();
     let mut queue: VecDeque<Batch> = VecDeque::new();
     let mut pending: VecDeque<(f64, u32)> = VecDeque::new();
-    let mut usage = NodeUse { peak: group.min, ..NodeUse::default() };
+    let mut usage = NodeUse {
+        peak: group.min,
+        ..NodeUse::default()
+    };
     let mut arriving = 0;
     let mut next_scan = f64::INFINITY;
     let mut end = 0.0_f64;
@@ -130,7 +140,12 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
                 arriving as u32 - 1
             };
             let (next, end) = progress[pipeline as usize].open(trace);
-            queue.push_back(Batch { ready: now, pipeline, next, end });
+            queue.push_back(Batch {
+                ready: now,
+                pipeline,
+                next,
+                end,
+            });
         } else if now == next_scan {
             let waiting: usize = queue.iter().map(|batch| (batch.end - batch.next) as usize).sum();
             let promised = coming.len() * group.pods;
@@ -142,8 +157,9 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
             }
             usage.peak = usage.peak.max(nodes.len() + coming.len());
         } else {
-            let gone =
-                nodes.iter().position(|node| node.host.jobs() == 0 && node.idle_since + group.idle_s <= now);
+            let gone = nodes
+                .iter()
+                .position(|node| node.host.jobs() == 0 && node.idle_since + group.idle_s <= now);
             if let Some(index) = gone {
                 let node = nodes.swap_remove(index);
                 usage.node_seconds += (now.min(trace.horizon) - node.since).max(0.0);
@@ -159,7 +175,10 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
         };
     }
     let horizon = trace.horizon.max(f64::MIN_POSITIVE);
-    let left = nodes.iter().map(|node| node.since).chain(coming.iter().map(|(asked, _)| *asked));
+    let left = nodes
+        .iter()
+        .map(|node| node.since)
+        .chain(coming.iter().map(|(asked, _)| *asked));
     usage.node_seconds += left.map(|since| (horizon - since).max(0.0)).sum::<f64>();
     usage
 }
@@ -183,7 +202,13 @@ fn place(
         node.fresh = false;
         let demand = Demand::of(trace, job, slowness);
         node.host.advance(now);
-        node.host.add(batch.pipeline, Demand { work: demand.work + start, ..demand });
+        node.host.add(
+            batch.pipeline,
+            Demand {
+                work: demand.work + start,
+                ..demand
+            },
+        );
         node.host.settle(group.progress);
         let wait = now - batch.ready + f64::from(trace.pickup[job]) + start;
         recorder.started(batch.pipeline as usize, batch.ready, now, wait);

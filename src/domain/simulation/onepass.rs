@@ -18,7 +18,11 @@ impl OnePass {
     pub fn new(trace: &Trace, tau: f64) -> Self {
         let mut jobs: Vec<(f64, f64)> = Vec::with_capacity(trace.jobs());
         trace.ideal(|_, ready, first, end| {
-            jobs.extend(trace.duration[first..end].iter().map(|d| (ready, ready + f64::from(*d))));
+            jobs.extend(
+                trace.duration[first..end]
+                    .iter()
+                    .map(|d| (ready, ready + f64::from(*d))),
+            );
         });
         jobs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         // Ends of earlier jobs, the first to end last.

@@ -26,7 +26,10 @@ pub struct Tally {
 impl Tally {
     /// Makes an empty tally for a limit in seconds.
     pub fn new(limit: f64) -> Self {
-        Self { limit, ..Self::default() }
+        Self {
+            limit,
+            ..Self::default()
+        }
     }
 
     /// Returns the share of late jobs.
@@ -65,7 +68,12 @@ pub struct Weekly {
 
 impl Default for Weekly {
     fn default() -> Self {
-        Self { jobs: [0; 168], late: [0; 168], busy: [0.0; 168], waits: vec![Histogram::default(); 24] }
+        Self {
+            jobs: [0; 168],
+            late: [0; 168],
+            busy: [0.0; 168],
+            waits: vec![Histogram::default(); 24],
+        }
     }
 }
 
@@ -116,7 +124,10 @@ pub struct HourlyTally {
 impl HourlyTally {
     /// Makes an empty tally for a limit in seconds.
     pub fn new(limit: f64) -> Self {
-        Self { tally: Tally::new(limit), ..Self::default() }
+        Self {
+            tally: Tally::new(limit),
+            ..Self::default()
+        }
     }
 }
 
@@ -168,7 +179,10 @@ pub struct Full {
 impl Full {
     /// Makes an empty record for a limit in seconds.
     pub fn new(limit: f64) -> Self {
-        Self { tally: Tally::new(limit), ..Self::default() }
+        Self {
+            tally: Tally::new(limit),
+            ..Self::default()
+        }
     }
 
     fn step(&mut self, now: f64) {

@@ -39,9 +39,15 @@ impl Demand {
     /// Returns the demand of a job: waiting stays, computing scales with the thread, pickup holds the slot.
     #[inline]
     pub fn of(trace: &Trace, job: usize, slowness: f64) -> Self {
-        let (duration, cpu) = (f64::from(trace.duration[job]), f64::from(trace.cpu[job]) * slowness);
+        let (duration, cpu) = (
+            f64::from(trace.duration[job]),
+            f64::from(trace.cpu[job]) * slowness,
+        );
         let run = duration - f64::from(trace.cpu[job]) + cpu;
-        Self { work: f64::from(trace.pickup[job]) + run, share: cpu / run }
+        Self {
+            work: f64::from(trace.pickup[job]) + run,
+            share: cpu / run,
+        }
     }
 }
 
@@ -97,7 +103,11 @@ impl Host {
     /// Adds a job; `settle` must follow.
     #[inline]
     pub fn add(&mut self, pipeline: u32, demand: Demand) {
-        let finish = Finish { at: self.virtual_now + demand.work, pipeline, share: demand.share as f32 };
+        let finish = Finish {
+            at: self.virtual_now + demand.work,
+            pipeline,
+            share: demand.share as f32,
+        };
         self.shares += f64::from(finish.share);
         let running = self.running.len();
         let mut place = running;
@@ -183,11 +193,20 @@ pub struct Workspace {
 /// A job goes to any host with a free slot, all alike: each runner polls on its own and none knows of the others.
 /// Which one it is depends on the job only, so that candidates with as many hosts agree.
 pub fn replay(trace: &Trace, fleet: &Fleet<'_>, space: &mut Workspace, recorder: &mut impl Recorder) {
-    let Workspace { hosts, progress, queue, pending } = space;
+    let Workspace {
+        hosts,
+        progress,
+        queue,
+        pending,
+    } = space;
     hosts.resize_with(fleet.hosts.max(1), Host::default);
     hosts.iter_mut().for_each(Host::reset);
     progress.clear();
-    progress.extend(trace.first_job[..trace.pipelines()].iter().map(|job| Progress { next: *job, left: 0 }));
+    progress.extend(
+        trace.first_job[..trace.pipelines()]
+            .iter()
+            .map(|job| Progress { next: *job, left: 0 }),
+    );
     queue.clear();
     pending.clear();
 
@@ -239,7 +258,12 @@ pub fn replay(trace: &Trace, fleet: &Fleet<'_>, space: &mut Workspace, recorder:
 
         if let Some(pipeline) = ready {
             let (next, end) = progress[pipeline as usize].open(trace);
-            queue.push_back(Batch { ready: now, pipeline, next, end });
+            queue.push_back(Batch {
+                ready: now,
+                pipeline,
+                next,
+                end,
+            });
         }
         if hosts.len() == 1 {
             let host = &mut hosts[0];

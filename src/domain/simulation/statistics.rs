@@ -14,14 +14,23 @@ impl Estimate {
     pub fn of(values: &[f64]) -> Self {
         let n = values.len() as f64;
         if values.is_empty() {
-            return Self { mean: f64::NAN, half_width: f64::INFINITY };
+            return Self {
+                mean: f64::NAN,
+                half_width: f64::INFINITY,
+            };
         }
         let mean = values.iter().sum::<f64>() / n;
         if values.len() == 1 {
-            return Self { mean, half_width: f64::INFINITY };
+            return Self {
+                mean,
+                half_width: f64::INFINITY,
+            };
         }
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        Self { mean, half_width: student_t_975(values.len() - 1) * (variance / n).sqrt() }
+        Self {
+            mean,
+            half_width: student_t_975(values.len() - 1) * (variance / n).sqrt(),
+        }
     }
 
     /// Returns the upper end of the interval.
@@ -75,7 +84,10 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { bins: vec![0; (HIGHEST - LOWEST + 1) as usize], count: 0 }
+        Self {
+            bins: vec![0; (HIGHEST - LOWEST + 1) as usize],
+            count: 0,
+        }
     }
 }
 
@@ -131,7 +143,11 @@ impl Histogram {
 }
 
 fn edge(bin: u32) -> f64 {
-    if bin == 0 { 0.0 } else { f64::from(f32::from_bits((LOWEST + bin) << (23 - BITS))) }
+    if bin == 0 {
+        0.0
+    } else {
+        f64::from(f32::from_bits((LOWEST + bin) << (23 - BITS)))
+    }
 }
 
 #[cfg(test)]
@@ -140,8 +156,18 @@ mod tests {
 
     #[test]
     fn student_quantiles_match_tables() {
-        for (degrees, t) in [(4, 2.776445), (5, 2.570582), (9, 2.262157), (19, 2.093024), (39, 2.022691)] {
-            assert!((student_t_975(degrees) - t).abs() < 1e-3, "{degrees} {}", student_t_975(degrees));
+        for (degrees, t) in [
+            (4, 2.776445),
+            (5, 2.570582),
+            (9, 2.262157),
+            (19, 2.093024),
+            (39, 2.022691),
+        ] {
+            assert!(
+                (student_t_975(degrees) - t).abs() < 1e-3,
+                "{degrees} {}",
+                student_t_975(degrees)
+            );
         }
     }
 

@@ -11,8 +11,16 @@ use crate::domain::random::{Purpose, Stream};
 use crate::domain::testing::production;
 use crate::domain::workload::{Trace, WEEK};
 
-const SMT2: Processor = Processor { vcpus: 2, threads_per_core: 2, smt_yield: 1.3 };
-const SMT4: Processor = Processor { vcpus: 4, threads_per_core: 2, smt_yield: 1.3 };
+const SMT2: Processor = Processor {
+    vcpus: 2,
+    threads_per_core: 2,
+    smt_yield: 1.3,
+};
+const SMT4: Processor = Processor {
+    vcpus: 4,
+    threads_per_core: 2,
+    smt_yield: 1.3,
+};
 
 fn experiment(queue: &str, load: f64) -> Experiment {
     Experiment {
@@ -29,8 +37,14 @@ fn experiment(queue: &str, load: f64) -> Experiment {
 /// queues whose wait has a heavy tail).
 fn agrees(name: &str, estimate: Estimate, exact: f64, most: f64) {
     let error = estimate.standard_error(8);
-    assert!(error <= most * exact.abs().max(0.01), "{name}: standard error {error} of {exact}");
-    assert!((estimate.mean - exact).abs() <= 4.0 * error + 1e-6, "{name}: {estimate:?} for {exact}");
+    assert!(
+        error <= most * exact.abs().max(0.01),
+        "{name}: standard error {error} of {exact}"
+    );
+    assert!(
+        (estimate.mean - exact).abs() <= 4.0 * error + 1e-6,
+        "{name}: {estimate:?} for {exact}"
+    );
 }
 
 #[test]
@@ -53,8 +67,18 @@ fn markovian_queues_agree() {
         assert!((exact.wait.expect("known") - wait).abs() < 1e-8);
         agrees(&format!("{queue} wait"), observed.wait, wait, 0.015);
         agrees(&format!("{queue} p95"), observed.wait_p95, p95, 0.015);
-        agrees(&format!("{queue} waiting"), observed.waiting, exact.waiting.expect("known"), 0.01);
-        agrees(&format!("{queue} number"), observed.number, load * (wait + 1.0), 0.01);
+        agrees(
+            &format!("{queue} waiting"),
+            observed.waiting,
+            exact.waiting.expect("known"),
+            0.01,
+        );
+        agrees(
+            &format!("{queue} number"),
+            observed.number,
+            load * (wait + 1.0),
+            0.01,
+        );
     }
 }
 
@@ -72,7 +96,10 @@ fn other_services_agree() {
         ("D/M/1", 0.8, 1.692730840),
     ] {
         let experiment = experiment(queue, load);
-        assert!((experiment.exact().wait.expect("known") - wait).abs() < 1e-8, "{queue}");
+        assert!(
+            (experiment.exact().wait.expect("known") - wait).abs() < 1e-8,
+            "{queue}"
+        );
         agrees(queue, experiment.observe().wait, wait, 0.02);
     }
 }
@@ -83,18 +110,30 @@ fn sharing_is_insensitive_to_the_service() {
         let shared = experiment(&format!("M/{service}/2-PS"), 1.5).observe();
         agrees(service, shared.sojourn, 2.285714286, 0.01);
     }
-    agrees("M/M/1-PS", experiment("M/M/1-PS", 0.8).observe().sojourn, 5.0, 0.01);
+    agrees(
+        "M/M/1-PS",
+        experiment("M/M/1-PS", 0.8).observe().sojourn,
+        5.0,
+        0.01,
+    );
 }
 
 #[test]
 fn contention_agrees_with_its_chain() {
-    for (processor, u, load, sojourn) in
-        [(SMT2, 0.2, 3.0, 1.126254826), (SMT2, 0.25, 4.0, 1.630208333), (SMT4, 0.25, 6.0, 1.101961581)]
-    {
+    for (processor, u, load, sojourn) in [
+        (SMT2, 0.2, 3.0, 1.126254826),
+        (SMT2, 0.25, 4.0, 1.630208333),
+        (SMT4, 0.25, 6.0, 1.101961581),
+    ] {
         for service in ["M", "D"] {
             let mut shared = experiment(&format!("M/{service}/inf"), load);
             shared.contention = Some((processor, u));
-            agrees(&format!("{processor:?} {service}"), shared.observe().sojourn, sojourn, 0.01);
+            agrees(
+                &format!("{processor:?} {service}"),
+                shared.observe().sojourn,
+                sojourn,
+                0.01,
+            );
         }
     }
     for (u, load, slots, wait, sojourn, late) in [
@@ -119,9 +158,10 @@ fn a_sinusoidal_rate_gives_the_known_peak_and_lag() {
     let mut busy = vec![0.0; 96];
     let days = 4000_u32;
     let mut thinned_busy = vec![0.0; 96];
-    for (purpose, thinning, counts) in
-        [(Purpose::Textbook, false, &mut busy), (Purpose::Jitter, true, &mut thinned_busy)]
-    {
+    for (purpose, thinning, counts) in [
+        (Purpose::Textbook, false, &mut busy),
+        (Purpose::Jitter, true, &mut thinned_busy),
+    ] {
         let gaps = Stream::new(3, 0, purpose);
         let services = Stream::new(3, 1, purpose);
         let (mut mass, mut index) = (0.0, 0);
@@ -161,15 +201,32 @@ fn a_sinusoidal_rate_gives_the_known_peak_and_lag() {
         }
         let amplitude = sine.hypot(cosine);
         let lag = -cosine.atan2(sine) / omega;
-        assert!((mean + amplitude - 14.83698602).abs() < 0.1, "{}", mean + amplitude);
-        assert!((mean - amplitude - 5.163013984).abs() < 0.1, "{}", mean - amplitude);
+        assert!(
+            (mean + amplitude - 14.83698602).abs() < 0.1,
+            "{}",
+            mean + amplitude
+        );
+        assert!(
+            (mean - amplitude - 5.163013984).abs() < 0.1,
+            "{}",
+            mean - amplitude
+        );
         assert!((lag - 0.9780495368).abs() < 0.05, "{lag}");
     }
 }
 
 #[test]
 fn stages_last_as_long_as_their_longest_job() {
-    let harmonic = [1.0, 1.5, 1.833333333, 2.083333333, 2.283333333, 2.45, 2.592857143, 2.717857143];
+    let harmonic = [
+        1.0,
+        1.5,
+        1.833333333,
+        2.083333333,
+        2.283333333,
+        2.45,
+        2.592857143,
+        2.717857143,
+    ];
     let stream = Stream::new(5, 0, Purpose::Textbook);
     for (width, exact) in (1_usize..).zip(harmonic) {
         let stages = 200_000;
@@ -183,10 +240,18 @@ fn stages_last_as_long_as_their_longest_job() {
         trace.ends_stage = (1..=jobs).map(|job| job % width == 0).collect();
         let table = ProgressTable::undisturbed();
         let mut tally = Tally::new(1.0);
-        let fleet = Fleet { hosts: 1, slots: 1000, speed: 1.0, progress: &table };
+        let fleet = Fleet {
+            hosts: 1,
+            slots: 1000,
+            speed: 1.0,
+            progress: &table,
+        };
         replay(&trace, &fleet, &mut Workspace::default(), &mut tally);
         let mean = tally.pipeline_time / stages as f64;
-        assert!((mean - exact).abs() < 4.0 * 1.3 / (stages as f64).sqrt(), "{width}: {mean} for {exact}");
+        assert!(
+            (mean - exact).abs() < 4.0 * 1.3 / (stages as f64).sqrt(),
+            "{width}: {mean} for {exact}"
+        );
         assert!((trace.ideal(|_, _, _, _| {}) / tally.pipeline_time - 1.0).abs() < 1e-6);
     }
 }
@@ -204,11 +269,23 @@ fn laws_hold_on_every_run() {
     let alone = ProgressTable::undisturbed();
     for replication in 0..4 {
         let trace = Trace::generate(&profile, 2, 11, replication);
-        for (hosts, slots, progress) in [(1, 4, &alone), (1, 8, &crowded), (2, 4, &crowded), (1, 500, &alone)]
-        {
-            let fleet = Fleet { hosts, slots, speed: 1.0, progress };
+        for (hosts, slots, progress) in [
+            (1, 4, &alone),
+            (1, 8, &crowded),
+            (2, 4, &crowded),
+            (1, 500, &alone),
+        ] {
+            let fleet = Fleet {
+                hosts,
+                slots,
+                speed: 1.0,
+                progress,
+            };
             let record = full(&trace, &fleet);
-            assert_eq!(record.violations, 0, "no job starts before it is ready, none overtakes");
+            assert_eq!(
+                record.violations, 0,
+                "no job starts before it is ready, none overtakes"
+            );
             assert_eq!(record.tally.jobs as usize, trace.jobs());
             assert_eq!(record.pipelines.count() as usize, trace.pipelines());
             assert!(record.peak <= hosts * slots);
@@ -218,7 +295,11 @@ fn laws_hold_on_every_run() {
             // Work conservation when nobody disturbs anybody.
             if std::ptr::eq(progress, &raw const alone) {
                 let work = trace.work() + pickups;
-                assert!((record.busy_integral / work - 1.0).abs() < 1e-6, "{} {work}", record.busy_integral);
+                assert!(
+                    (record.busy_integral / work - 1.0).abs() < 1e-6,
+                    "{} {work}",
+                    record.busy_integral
+                );
             } else {
                 assert!(record.busy_integral > trace.work());
             }
@@ -243,7 +324,9 @@ impl Recorder for Starts {
 #[test]
 fn more_slots_never_delay_a_start() {
     let stream = Stream::new(9, 0, Purpose::Textbook);
-    let services: Vec<f64> = (0..20_000).map(|job| Law::Lognormal(1.2).draw(stream, job)).collect();
+    let services: Vec<f64> = (0..20_000)
+        .map(|job| Law::Lognormal(1.2).draw(stream, job))
+        .collect();
     let mut now = 0.0;
     let arrivals: Vec<f64> = (0..20_000)
         .map(|job| {
@@ -256,10 +339,18 @@ fn more_slots_never_delay_a_start() {
     let mut before: Option<Vec<f64>> = None;
     for slots in 5..12 {
         let mut starts = Starts::default();
-        let fleet = Fleet { hosts: 1, slots, speed: 1.0, progress: &table };
+        let fleet = Fleet {
+            hosts: 1,
+            slots,
+            speed: 1.0,
+            progress: &table,
+        };
         replay(&trace, &fleet, &mut Workspace::default(), &mut starts);
         if let Some(before) = &before {
-            assert!(starts.0.iter().zip(before).all(|(now, then)| *now <= then + 1e-6), "{slots}");
+            assert!(
+                starts.0.iter().zip(before).all(|(now, then)| *now <= then + 1e-6),
+                "{slots}"
+            );
         }
         before = Some(starts.0);
     }
@@ -273,7 +364,12 @@ fn the_one_pass_estimate_bounds_single_jobs_from_below() {
         let trace = Trace::generate(&profile, 4, 2, replication);
         let estimate = OnePass::new(&trace, 30.0);
         for slots in [3, 4, 5, 6, 8] {
-            let fleet = Fleet { hosts: 1, slots, speed: 1.0, progress: &table };
+            let fleet = Fleet {
+                hosts: 1,
+                slots,
+                speed: 1.0,
+                progress: &table,
+            };
             let record = full(&trace, &fleet);
             assert!(estimate.late_share(slots) <= record.tally.late_share());
         }
@@ -296,7 +392,12 @@ fn production_waits_as_in_the_reference() {
         (10, 0.0129, 0.0060, 1.024),
         (12, 0.0042, 0.0030, 1.021),
     ] {
-        let fleet = Fleet { hosts: 1, slots, speed: 1.0, progress: &table };
+        let fleet = Fleet {
+            hosts: 1,
+            slots,
+            speed: 1.0,
+            progress: &table,
+        };
         let (mut shares, mut slowdowns) = (Vec::new(), Vec::new());
         for trace in &traces {
             let mut tally = Tally::new(30.0);
@@ -305,8 +406,14 @@ fn production_waits_as_in_the_reference() {
             slowdowns.push(tally.pipeline_time / trace.ideal(|_, _, _, _| {}));
         }
         let (share, slow) = (Estimate::of(&shares), Estimate::of(&slowdowns));
-        assert!((share.mean - late).abs() < error + share.half_width, "{slots}: {share:?}");
-        assert!((slow.mean - slowdown).abs() < 0.003 + 0.04 * (slowdown - 1.0), "{slots}: {slow:?}");
+        assert!(
+            (share.mean - late).abs() < error + share.half_width,
+            "{slots}: {share:?}"
+        );
+        assert!(
+            (slow.mean - slowdown).abs() < 0.003 + 0.04 * (slowdown - 1.0),
+            "{slots}: {slow:?}"
+        );
     }
 }
 
@@ -326,9 +433,11 @@ fn node_groups_grow_and_shrink() {
         first_pod_s: 25.0,
     };
     let mut profile = production();
-    for (load, min, max, slowdown, nodes) in
-        [(100.0, 2, 2, 1.043, 2.0), (100.0, 1, 1, 1.098, 1.0), (400.0, 2, 4, 1.093, 2.55)]
-    {
+    for (load, min, max, slowdown, nodes) in [
+        (100.0, 2, 2, 1.043, 2.0),
+        (100.0, 1, 1, 1.098, 1.0),
+        (400.0, 2, 4, 1.093, 2.55),
+    ] {
         profile.arrivals.pipelines_per_weekday = load;
         let (mut slow, mut used) = (Vec::new(), Vec::new());
         for replication in 0..10 {
@@ -341,7 +450,10 @@ fn node_groups_grow_and_shrink() {
             used.push(usage.node_seconds / trace.horizon);
         }
         let (slow, used) = (Estimate::of(&slow), Estimate::of(&used));
-        assert!((slow.mean - slowdown).abs() < 0.004 + slow.half_width, "{load} {min}-{max}: {slow:?}");
+        assert!(
+            (slow.mean - slowdown).abs() < 0.004 + slow.half_width,
+            "{load} {min}-{max}: {slow:?}"
+        );
         assert!((used.mean - nodes).abs() < 0.1, "{load} {min}-{max}: {used:?}");
     }
 }
@@ -355,11 +467,19 @@ fn arrivals_have_the_profile_s_means_and_poisson_counts() {
     for replication in 0..replications {
         let trace = Trace::generate(&profile, weeks, 5, replication);
         assert!(trace.arrival.windows(2).all(|pair| pair[0] <= pair[1]));
-        assert!(trace.arrival.iter().all(|at| *at < f64::from(weeks) * WEEK + 60.0));
+        assert!(
+            trace
+                .arrival
+                .iter()
+                .all(|at| *at < f64::from(weeks) * WEEK + 60.0)
+        );
         pipelines += trace.pipelines() as f64;
         jobs += trace.jobs() as f64;
-        let monday_ten =
-            trace.arrival.iter().filter(|at| (10.0..11.0).contains(&(**at / 3600.0))).count() as f64;
+        let monday_ten = trace
+            .arrival
+            .iter()
+            .filter(|at| (10.0..11.0).contains(&(**at / 3600.0)))
+            .count() as f64;
         late_night += monday_ten;
         squares += monday_ten * monday_ten;
     }
@@ -368,19 +488,39 @@ fn arrivals_have_the_profile_s_means_and_poisson_counts() {
     assert!((jobs / pipelines / 7.308 - 1.0).abs() < 0.01);
     let mean = late_night / n;
     let dispersion = (squares / n - mean * mean) / mean;
-    assert!((dispersion - 1.0).abs() < 4.0 * (2.0 / n).sqrt(), "index of dispersion {dispersion}");
+    assert!(
+        (dispersion - 1.0).abs() < 4.0 * (2.0 / n).sqrt(),
+        "index of dispersion {dispersion}"
+    );
 }
 
 #[test]
 fn queues_are_read_and_written() {
-    for text in
-        ["M/M/8", "M/D/1", "M/LN(1.2)/2", "M/H2(4)/1", "M/E2/1", "M/T(0.8)/1", "D/M/1", "M/M/inf", "M/U/2-PS"]
-    {
+    for text in [
+        "M/M/8",
+        "M/D/1",
+        "M/LN(1.2)/2",
+        "M/H2(4)/1",
+        "M/E2/1",
+        "M/T(0.8)/1",
+        "D/M/1",
+        "M/M/inf",
+        "M/U/2-PS",
+    ] {
         assert_eq!(text.parse::<Kendall>().expect(text).to_string(), text);
     }
-    for text in
-        ["", "M", "M/M", "M/M/0", "M/M/x", "X/M/1", "M/H2(1)/1", "M/LN(nan)/1", "M/M/1/2", "M/M/inf-PS"]
-    {
+    for text in [
+        "",
+        "M",
+        "M/M",
+        "M/M/0",
+        "M/M/x",
+        "X/M/1",
+        "M/H2(1)/1",
+        "M/LN(nan)/1",
+        "M/M/1/2",
+        "M/M/inf-PS",
+    ] {
         assert!(text.parse::<Kendall>().is_err(), "{text}");
     }
 }

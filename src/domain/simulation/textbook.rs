@@ -134,12 +134,18 @@ impl FromStr for Kendall {
             None => (text, false),
         };
         let parts: Vec<&str> = body.split('/').collect();
-        let [arrivals, services, servers] = parts[..] else { return Err(wrong()) };
+        let [arrivals, services, servers] = parts[..] else {
+            return Err(wrong());
+        };
         let servers = match servers {
             "inf" => None,
-            number => {
-                Some(number.parse::<u32>().ok().filter(|c| (1..=10_000).contains(c)).ok_or_else(wrong)?)
-            }
+            number => Some(
+                number
+                    .parse::<u32>()
+                    .ok()
+                    .filter(|c| (1..=10_000).contains(c))
+                    .ok_or_else(wrong)?,
+            ),
         };
         let queue = Self {
             arrivals: Law::parse(arrivals).ok_or_else(wrong)?,
@@ -147,7 +153,11 @@ impl FromStr for Kendall {
             servers,
             sharing,
         };
-        if sharing && servers.is_none() { Err(wrong()) } else { Ok(queue) }
+        if sharing && servers.is_none() {
+            Err(wrong())
+        } else {
+            Ok(queue)
+        }
     }
 }
 
@@ -260,12 +270,23 @@ impl Experiment {
                     now
                 })
                 .collect();
-            let services: Vec<f64> = (0..self.jobs).map(|job| self.queue.services.draw(times, job)).collect();
-            let share = if self.queue.sharing { 1.0 } else { self.contention.map_or(0.0, |(_, u)| u) };
+            let services: Vec<f64> = (0..self.jobs)
+                .map(|job| self.queue.services.draw(times, job))
+                .collect();
+            let share = if self.queue.sharing {
+                1.0
+            } else {
+                self.contention.map_or(0.0, |(_, u)| u)
+            };
             let from = arrivals.get(self.jobs as usize / 10).copied().unwrap_or(0.0);
             let window = now - from;
             let trace = Trace::independent(arrivals, &services, share);
-            let fleet = Fleet { hosts: 1, slots, speed: 1.0, progress: &table };
+            let fleet = Fleet {
+                hosts: 1,
+                slots,
+                speed: 1.0,
+                progress: &table,
+            };
             let mut sample = Sample {
                 from,
                 jobs: 0,
@@ -289,14 +310,32 @@ impl Experiment {
             }
         }
         let [wait, wait_p95, waiting, sojourn, number] = values.map(|column| Estimate::of(&column));
-        Observation { wait, wait_p95, waiting, sojourn, number }
+        Observation {
+            wait,
+            wait_p95,
+            waiting,
+            sojourn,
+            number,
+        }
     }
 
     fn progress(&self) -> ProgressTable {
-        let most = |servers: u32| self.queue.servers.filter(|_| !self.queue.sharing).map_or(servers, |c| c);
+        let most = |servers: u32| {
+            self.queue
+                .servers
+                .filter(|_| !self.queue.sharing)
+                .map_or(servers, |c| c)
+        };
         if self.queue.sharing {
             let vcpus = self.queue.servers.unwrap_or(1);
-            return ProgressTable::new(&Processor { vcpus, threads_per_core: 1, smt_yield: 1.0 }, 2048);
+            return ProgressTable::new(
+                &Processor {
+                    vcpus,
+                    threads_per_core: 1,
+                    smt_yield: 1.0,
+                },
+                2048,
+            );
         }
         match &self.contention {
             Some((processor, _)) => ProgressTable::new(processor, most(1024)),
@@ -306,7 +345,12 @@ impl Experiment {
 
     /// Returns the closed forms.
     pub fn exact(&self) -> Exact {
-        let Kendall { arrivals, services, servers, sharing } = self.queue;
+        let Kendall {
+            arrivals,
+            services,
+            servers,
+            sharing,
+        } = self.queue;
         let cs2 = services.cs2();
         let poisson = arrivals == Law::Exponential;
         let mut exact = Exact::default();
