@@ -1,7 +1,7 @@
 //! A page for merge requests and wikis, as GitHub and GitLab read Markdown.
 
 use super::page::{Align, Block, Page, Table};
-use super::style::printable;
+use super::style::{inert, printable};
 
 /// Returns the page as Markdown.
 pub fn render(page: &Page) -> String {
@@ -28,7 +28,7 @@ fn block(block: &Block) -> String {
             pairs.iter().map(pair).collect::<Vec<_>>().join("\n")
         }
         Block::Table(table) => self::table(table),
-        Block::Verbatim(lines) => fenced(&printable(&lines.join("\n"))),
+        Block::Verbatim(lines) => fenced(&inert(&lines.join("\n"))),
     }
 }
 
