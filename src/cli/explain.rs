@@ -171,6 +171,12 @@ fn page(service: &Service) -> Page {
     }
     page.heading("Sources")
         .text("vendor: DataOps.live says so; document: another public page says so; derived: it follows from them.")
-        .verbatim(sources.0.iter().enumerate().map(|(n, source)| format!("  {}  {source}", n + 1)));
+        .pairs(
+            sources
+                .0
+                .iter()
+                .enumerate()
+                .map(|(n, source)| ((n + 1).to_string(), *source)),
+        );
     page
 }
