@@ -95,14 +95,18 @@ fn commands_in_the_readme_are_accepted() {
     let readme = readme();
     let lines: Vec<&str> = readme.lines().filter(|line| arguments(line).is_some()).collect();
     assert!(lines.len() >= 5, "{lines:?}");
-    lines.into_iter().for_each(check);
+    for line in lines {
+        check(line);
+    }
 }
 
 #[test]
 fn examples_in_the_help_are_accepted() {
     let examples = examples(&[]);
     assert!(examples.len() >= 10, "{examples:?}");
-    examples.iter().for_each(|line| check(line));
+    for line in &examples {
+        check(line);
+    }
 }
 
 #[test]
