@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span, options};
 
-use super::problem::{Place, Problems, quoted};
+use super::problem::{Place, Problems, bare, quoted};
 
 /// Bytes of a profile at most.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -294,12 +294,8 @@ fn attach(body: &mut Body, node: Node, problems: &mut Problems<'_>) {
                 if let Some(first) = seen.get(&text) {
                     problems.add(
                         at,
-                        "",
-                        format!(
-                            "the key {} stands twice, first in line {}",
-                            quoted(&text),
-                            first.line
-                        ),
+                        bare(&text),
+                        format!("this key stands twice, first in line {}", first.line),
                         None,
                         Some("remove one of them".to_owned()),
                     );
