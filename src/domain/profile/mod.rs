@@ -260,5 +260,10 @@ pub struct Profile {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "hostile input is timed")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "hostile input is made up in one line each, and timed"
+)]
 mod tests;

@@ -73,9 +73,9 @@ pub fn parse_bytes(
                     "UTF-8 text",
                 ));
             }
-            let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-            let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-            let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
+            let lines: Vec<&[u8]> = before.split(|byte| *byte == b'\n').collect();
+            let last = lines.last().copied().unwrap_or_default();
+            let (line, column) = (lines.len(), 1 + String::from_utf8_lossy(last).chars().count());
             let place = Place {
                 line: line as u32,
                 column: column as u32,
