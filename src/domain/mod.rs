@@ -4,5 +4,6 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod catalog;
+pub mod explain;
 pub mod profile;
 pub mod units;
