@@ -27,12 +27,17 @@ pub fn map<S, T: Send>(
                     }
                     let result = run(&mut scratch, index);
                     // A panic elsewhere poisons the lock and is passed on by the scope; the values are whole.
-                    found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, result));
+                    found
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .push((index, result));
                 }
             });
         }
     });
-    let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut found = found
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     found.sort_unstable_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, result)| result).collect()
 }

@@ -180,11 +180,16 @@ impl<'a> Evaluator<'a> {
     /// Returns a lower estimate of the share of late jobs with so many slots and no contention.
     pub fn onepass_late(&self, slots: u32) -> f64 {
         let wait = self.profile.slo.wait_s;
-        let estimates = map(self.threads, LOOKS[0], || (), |(), replication| {
-            self.onepass[replication]
-                .get_or_init(|| self.with_trace(replication, |trace| OnePass::new(trace, wait)))
-                .late_share(slots as usize)
-        });
+        let estimates = map(
+            self.threads,
+            LOOKS[0],
+            || (),
+            |(), replication| {
+                self.onepass[replication]
+                    .get_or_init(|| self.with_trace(replication, |trace| OnePass::new(trace, wait)))
+                    .late_share(slots as usize)
+            },
+        );
         estimates.iter().sum::<f64>() / estimates.len() as f64
     }
 
@@ -206,12 +211,17 @@ impl<'a> Evaluator<'a> {
         if samples.len() < replications {
             let table = self.table(shape, layout.per_host());
             let done = samples.len();
-            let more = map(self.threads, replications - done, Workspace::default, |space, index| {
-                let replication = done + index;
-                self.with_trace(replication, |trace| {
-                    self.run(trace, replication, shape, layout, &table, space)
-                })
-            });
+            let more = map(
+                self.threads,
+                replications - done,
+                Workspace::default,
+                |space, index| {
+                    let replication = done + index;
+                    self.with_trace(replication, |trace| {
+                        self.run(trace, replication, shape, layout, &table, space)
+                    })
+                },
+            );
             samples.extend(more);
         }
         let evaluation = self.summarise(layout, &samples[..replications]);
@@ -223,13 +233,18 @@ impl<'a> Evaluator<'a> {
     pub fn records(&mut self, shape: Shape, layout: Layout, replications: usize) -> Vec<(Full, f64)> {
         let table = self.table(shape, layout.per_host());
         let wait = self.profile.slo.wait_s;
-        map(self.threads, replications, Workspace::default, |space, replication| {
-            self.with_trace(replication, |trace| {
-                let mut record = Full::new(wait);
-                let nodes = self.replay(trace, shape, layout, &table, space, &mut record);
-                (record, nodes)
-            })
-        })
+        map(
+            self.threads,
+            replications,
+            Workspace::default,
+            |space, replication| {
+                self.with_trace(replication, |trace| {
+                    let mut record = Full::new(wait);
+                    let nodes = self.replay(trace, shape, layout, &table, space, &mut record);
+                    (record, nodes)
+                })
+            },
+        )
     }
 
     fn table(&mut self, shape: Shape, jobs: u32) -> Arc<ProgressTable> {
@@ -322,7 +337,11 @@ impl<'a> Evaluator<'a> {
             late: tally.late_share(),
             noticed: tally.noticed as f64 / jobs,
             wait: tally.waits / jobs,
-            slowdown: if ideal > 0.0 { tally.pipeline_time / ideal } else { 1.0 },
+            slowdown: if ideal > 0.0 {
+                tally.pipeline_time / ideal
+            } else {
+                1.0
+            },
             nodes,
             hours,
         }
@@ -368,14 +387,21 @@ fn worst_hour_shares(samples: &[Sample]) -> (usize, Vec<f64>) {
     let share = |(jobs, late): (u64, u64)| if jobs == 0 { 0.0 } else { late as f64 / jobs as f64 };
     let (mut worst, mut largest) = (0, -1.0);
     for hour in 0..24 {
-        let total = samples.iter().map(|sample| counts(sample, hour)).fold((0, 0), |sum, (jobs, late)| {
-            (sum.0 + jobs, sum.1 + late)
-        });
+        let total = samples
+            .iter()
+            .map(|sample| counts(sample, hour))
+            .fold((0, 0), |sum, (jobs, late)| (sum.0 + jobs, sum.1 + late));
         if share(total) > largest {
             (worst, largest) = (hour, share(total));
         }
     }
-    (worst, samples.iter().map(|sample| share(counts(sample, worst))).collect())
+    (
+        worst,
+        samples
+            .iter()
+            .map(|sample| share(counts(sample, worst)))
+            .collect(),
+    )
 }
 
 /// Returns the expected number of jobs in a week.

@@ -3,3 +3,6 @@
 pub mod evaluate;
 pub mod pods;
 pub mod search;
+
+#[cfg(test)]
+mod tests;

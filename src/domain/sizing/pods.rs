@@ -48,7 +48,15 @@ pub fn allocatable(profile: &Profile, instance: &InstanceType) -> Allocatable {
     let by_memory = by(job_memory_mib, cluster.memory_request_mib);
     let places = f64::from(instance.max_pods.saturating_sub(cluster.system_pods));
     let job_pods = by_cpu.min(by_memory).min(places).floor() as u32;
-    Allocatable { cpu_m, memory_mib, job_memory_mib, job_cpu_m, by_cpu, by_memory, job_pods }
+    Allocatable {
+        cpu_m,
+        memory_mib,
+        job_memory_mib,
+        job_cpu_m,
+        by_cpu,
+        by_memory,
+        job_pods,
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +83,11 @@ mod tests {
         }
         // The vendor's Fargate example asks for a whole CPU: one job at a time on a c6i.large.
         profile.kubernetes.cpu_request_m = 1000.0;
-        let large = catalog.types.iter().find(|row| row.name == "c6i.large").expect("there");
+        let large = catalog
+            .types
+            .iter()
+            .find(|row| row.name == "c6i.large")
+            .expect("there");
         assert_eq!(allocatable(&profile, large).job_pods, 1);
     }
 }

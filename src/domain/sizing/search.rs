@@ -12,8 +12,9 @@ use crate::domain::units::Micros;
 use crate::domain::workload::mean_duration;
 
 /// Concurrencies tried on a host, besides its memory cap.
-const SLOTS: [u32; 21] =
-    [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384];
+const SLOTS: [u32; 21] = [
+    1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384,
+];
 /// Slots of a host beyond which nothing is tried: one engine that runs more containers is a risk of its own.
 const MOST_SLOTS: u32 = 512;
 /// Hosts or nodes of one deployment.
@@ -188,11 +189,20 @@ pub struct Found<'a> {
 /// The profile's own speeds win over the catalog's.
 pub fn relative_speed(profile: &Profile, instance: &InstanceType) -> Option<f64> {
     let own = |family: &str| {
-        profile.host.thread_speeds.iter().find(|(name, _)| name == family).map(|(_, speed)| *speed)
+        profile
+            .host
+            .thread_speeds
+            .iter()
+            .find(|(name, _)| name == family)
+            .map(|(_, speed)| *speed)
     };
     let reference = &profile.host.reference_thread;
-    let reference = own(reference).or_else(|| thread_speed(reference).map(|speed| speed.value)).unwrap_or(1.0);
-    own(instance.family()).or(instance.thread_speed).map(|speed| speed / reference)
+    let reference = own(reference)
+        .or_else(|| thread_speed(reference).map(|speed| speed.value))
+        .unwrap_or(1.0);
+    own(instance.family())
+        .or(instance.thread_speed)
+        .map(|speed| speed / reference)
 }
 
 /// Returns the most jobs (EC2) or job pods (EKS) that one host of a type takes.
@@ -221,7 +231,9 @@ impl<'a> Question<'a> {
         let disk = self.catalog.services.gp3_gib_month.amount * i64::from(disk_gib);
         let (mut offers, mut refused) = (Vec::new(), Vec::new());
         for instance in &self.catalog.types {
-            let Some(rank) = self.families.rank(instance.family(), self.target) else { continue };
+            let Some(rank) = self.families.rank(instance.family(), self.target) else {
+                continue;
+            };
             match self.offer(instance, rank, disk, cpu_share) {
                 Ok(offer) => offers.push(offer),
                 Err(reason) => refused.push((instance, reason)),
@@ -239,7 +251,11 @@ impl<'a> Question<'a> {
     ) -> Result<Offer<'a>, Reason> {
         let price = instance.price.as_ref().ok_or(Reason::NoPrice)?;
         let speed = relative_speed(self.profile, instance).ok_or(Reason::NoThreadSpeed)?;
-        let shape = Shape { vcpus: instance.vcpus, threads_per_core: instance.threads_per_core, speed };
+        let shape = Shape {
+            vcpus: instance.vcpus,
+            threads_per_core: instance.threads_per_core,
+            speed,
+        };
         let monthly_each = price.amount.per_month() + disk;
         let host = &self.profile.host;
         if self.strict_minimums
@@ -265,11 +281,20 @@ impl<'a> Question<'a> {
             };
             return Err(Reason::NoRoomForOneJob { needs_mib, has_mib });
         }
-        let (floor, limit) = (1.0 - cpu_share + cpu_share / speed, self.profile.slo.pipeline_slowdown);
+        let (floor, limit) = (
+            1.0 - cpu_share + cpu_share / speed,
+            self.profile.slo.pipeline_slowdown,
+        );
         if floor > limit {
             return Err(Reason::SlowThread { floor, limit });
         }
-        Ok(Offer { instance, rank, shape, cap, monthly_each })
+        Ok(Offer {
+            instance,
+            rank,
+            shape,
+            cap,
+            monthly_each,
+        })
     }
 
     /// Returns the dollars a month of a mean number of hosts.
@@ -289,7 +314,12 @@ impl<'a> Question<'a> {
     ///
     /// Arrangements are tried in order of cost, then preference. With node groups the cost depends on the mean
     /// number of nodes, so the search goes on until no untried one can be cheaper.
-    pub fn search(&self, offers: &[Offer<'a>], evaluator: &mut Evaluator<'_>, most: Option<Micros>) -> Found<'a> {
+    pub fn search(
+        &self,
+        offers: &[Offer<'a>],
+        evaluator: &mut Evaluator<'_>,
+        most: Option<Micros>,
+    ) -> Found<'a> {
         let busy_hour = busy_hour_slots(self.profile, mean_duration(&self.profile.job));
         let mut untried: BTreeSet<(Micros, usize, u32, usize)> = BTreeSet::new();
         let fewest = self.fewest();
@@ -310,12 +340,18 @@ impl<'a> Question<'a> {
                 untried.insert((next, rank, count + 1, index));
             }
             let considered = self.consider(offer, count, busy_hour, evaluator);
-            borderline |= considered.evaluations.iter().any(|tried| tried.standing == Standing::Borderline)
+            borderline |= considered
+                .evaluations
+                .iter()
+                .any(|tried| tried.standing == Standing::Borderline)
                 && considered.meets.is_none();
             let better = considered.meets.as_ref().is_some_and(|meets| {
                 best.as_ref().is_none_or(|(other, current)| {
                     let slowdown = |considered: &Considered| {
-                        considered.meets.as_ref().map_or(f64::INFINITY, |meets| meets.slowdown.mean)
+                        considered
+                            .meets
+                            .as_ref()
+                            .map_or(f64::INFINITY, |meets| meets.slowdown.mean)
                     };
                     (considered.monthly, offer.rank) < (current.monthly, other.rank)
                         || ((considered.monthly, offer.rank) == (current.monthly, other.rank)
@@ -336,8 +372,14 @@ impl<'a> Question<'a> {
                 other.reasons = vec![if tied { Reason::TiedOnCost } else { Reason::Dearer }];
             }
         }
-        others.sort_by(|a, b| (a.monthly, &a.instance_type, a.count).cmp(&(b.monthly, &b.instance_type, b.count)));
-        Found { chosen: best, others, borderline }
+        others.sort_by(|a, b| {
+            (a.monthly, &a.instance_type, a.count).cmp(&(b.monthly, &b.instance_type, b.count))
+        });
+        Found {
+            chosen: best,
+            others,
+            borderline,
+        }
     }
 
     /// Looks at one number of hosts of one type.
@@ -373,7 +415,10 @@ impl<'a> Question<'a> {
         considered: &mut Considered,
     ) {
         if f64::from(count * offer.cap) <= busy_hour {
-            considered.reasons.push(Reason::TooFewSlots { slots: count * offer.cap, busy_hour });
+            considered.reasons.push(Reason::TooFewSlots {
+                slots: count * offer.cap,
+                busy_hour,
+            });
             return;
         }
         let slo = &self.profile.slo;
@@ -394,7 +439,10 @@ impl<'a> Question<'a> {
             }
         }
         if considered.evaluations.is_empty() {
-            let layout = Layout::Hosts { count, slots: offer.cap };
+            let layout = Layout::Hosts {
+                count,
+                slots: offer.cap,
+            };
             considered.evaluations.push(evaluator.judge(offer.shape, layout));
         }
         self.explain(offer, considered);
@@ -416,7 +464,14 @@ impl<'a> Question<'a> {
             if f64::from(slots) <= busy_hour || evaluator.onepass_late(slots) > limit {
                 continue;
             }
-            let evaluation = evaluator.judge(offer.shape, Layout::Nodes { min, max, pods: offer.cap });
+            let evaluation = evaluator.judge(
+                offer.shape,
+                Layout::Nodes {
+                    min,
+                    max,
+                    pods: offer.cap,
+                },
+            );
             considered.evaluations.push(evaluation.clone());
             if evaluation.standing == Standing::Meets {
                 considered.monthly = self.monthly(offer, evaluation.nodes.mean);
@@ -433,7 +488,10 @@ impl<'a> Question<'a> {
             before = Some(now);
         }
         if considered.evaluations.is_empty() {
-            considered.reasons.push(Reason::TooFewSlots { slots: (min + MOST_HOSTS) * offer.cap, busy_hour });
+            considered.reasons.push(Reason::TooFewSlots {
+                slots: (min + MOST_HOSTS) * offer.cap,
+                busy_hour,
+            });
             return;
         }
         self.explain(offer, considered);
@@ -461,18 +519,29 @@ impl<'a> Question<'a> {
             limit: 1.0 - slo.wait_quantile,
             capped: slots == offer.cap,
         };
-        let slow = Reason::Slow { slots, slowdown: closest.slowdown, limit: slo.pipeline_slowdown };
+        let slow = Reason::Slow {
+            slots,
+            slowdown: closest.slowdown,
+            limit: slo.pipeline_slowdown,
+        };
         considered.reasons.extend(match closest.standing {
             Standing::Late => vec![late],
             Standing::Slow => vec![slow],
             Standing::LateAndSlow => vec![late, slow],
             Standing::Borderline | Standing::Meets => {
-                vec![Reason::Borderline { slots, late: closest.late, slowdown: closest.slowdown }]
+                vec![Reason::Borderline {
+                    slots,
+                    late: closest.late,
+                    slowdown: closest.slowdown,
+                }]
             }
         });
     }
 }
 
 fn slots_to_try(cap: u32) -> impl Iterator<Item = u32> {
-    SLOTS.into_iter().filter(move |slots| *slots < cap).chain(std::iter::once(cap))
+    SLOTS
+        .into_iter()
+        .filter(move |slots| *slots < cap)
+        .chain(std::iter::once(cap))
 }
