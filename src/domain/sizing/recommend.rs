@@ -115,6 +115,8 @@ pub struct Recommendation<'a> {
     pub wait_p95: Estimate,
     /// Share of all threads' time that computes.
     pub cpu_utilization: f64,
+    /// Share of a job's time that computes on the reference thread.
+    pub cpu_share: f64,
     /// MiB left of the memory budget when all slots run; none on EKS, where requests decide.
     pub memory_headroom_mib: Option<f64>,
     /// Waits against concurrency or nodes.
@@ -202,6 +204,7 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
     let sweep = sweep(question, &offer, &evaluation, &mut evaluator);
     Ok(Recommendation {
         cpu_utilization: offer.cpu_demand / threads.max(1.0),
+        cpu_share: evaluator.cpu_share(),
         weeks: evaluator.weeks(),
         offer,
         chosen,
