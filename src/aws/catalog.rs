@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_config::retry::RetryConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_ec2::types::{Filter, InstanceTypeInfo};
 use aws_sdk_pricing::types::{Filter as PriceFilter, FilterType};
@@ -24,6 +25,9 @@ pub const ACTIONS: [&str; 3] = [TYPES, OFFERINGS, PRICES];
 
 /// Name of the source in every price that was read.
 const SOURCE: &str = "AWS price list (GetProducts)";
+
+/// Attempts at a page of the price list, the first included: it throttles readers of many pages.
+const PRICE_ATTEMPTS: u32 = 5;
 
 /// How far a reading is; counts only grow.
 #[derive(Debug, Default)]
@@ -95,6 +99,7 @@ fn pricing_client(config: &SdkConfig, region: &str) -> aws_sdk_pricing::Client {
     };
     let config = aws_sdk_pricing::config::Builder::from(config)
         .region(Region::new(nearest))
+        .retry_config(RetryConfig::standard().with_max_attempts(PRICE_ATTEMPTS))
         .build();
     aws_sdk_pricing::Client::from_conf(config)
 }

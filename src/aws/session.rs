@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 
@@ -17,16 +16,12 @@ pub struct Access {
     pub endpoint_url: Option<String>,
 }
 
-/// Attempts at a call, the first included. The price list throttles readers of many pages.
-const ATTEMPTS: u32 = 5;
-
 /// Loads the configuration of the SDK.
 ///
 /// Nothing is called yet, except where the user's profile asks for credentials from elsewhere.
 pub async fn load(access: &Access) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(access.region.clone()))
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(5))

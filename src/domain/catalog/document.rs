@@ -84,8 +84,8 @@ impl Catalog {
         }
         let mut names: Vec<&str> = types.iter().map(|row| row.name.as_str()).collect();
         names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(bad(format!("`{}` stands there twice", pair[0])));
+        if let Some((name, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
+            return Err(bad(format!("`{name}` stands there twice")));
         }
         let mut services = BTreeMap::new();
         for (item, value) in written.services {
