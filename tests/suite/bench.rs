@@ -1,0 +1,104 @@
+//! What the tests share: the Python environment, moto, and the program itself.
+
+#![allow(dead_code, reason = "which helpers are used depends on the features")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Returns the folder of the package.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Returns a program of the Python environment, or says why the test is skipped; in CI that is a failure.
+pub fn python_program(name: &str) -> Option<PathBuf> {
+    let venv = std::env::var_os("DATAOPS_INFRA_VENV").map_or_else(|| root().join(".venv"), PathBuf::from);
+    let program = venv.join("bin").join(name);
+    if program.exists() {
+        return Some(program);
+    }
+    println!(
+        "skipped: no {}; make it from tools/requirements.txt",
+        program.display()
+    );
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "{} is needed in CI",
+        program.display()
+    );
+    None
+}
+
+/// A moto server on a port of its own, gone with the value.
+pub struct Moto {
+    child: Child,
+    /// Such as `http://127.0.0.1:34567`.
+    pub url: String,
+}
+
+impl Moto {
+    /// Starts the server; none if there is no Python environment.
+    pub fn start() -> Option<Self> {
+        let mut child = Command::new(python_program("moto_server")?)
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("moto_server starts");
+        let log = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        let (say, heard) = mpsc::channel();
+        // Reads on until the server ends: a full pipe would stop it.
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                if let Some((_, url)) = line.split_once("Running on ") {
+                    let _ = say.send(url.trim().to_owned());
+                }
+            }
+        });
+        // The value first, so that a server that says nothing is ended too.
+        let mut moto = Self {
+            child,
+            url: String::new(),
+        };
+        moto.url = heard
+            .recv_timeout(Duration::from_secs(90))
+            .expect("moto_server says where it runs");
+        Some(moto)
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program with nothing of this machine's environment but a place for files.
+pub fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dataops-infra"));
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("DATAOPS_INFRA_CACHE_DIR", home.join("cache"))
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Returns the exit code, stdout and stderr.
+pub fn ended(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
