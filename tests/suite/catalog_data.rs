@@ -88,7 +88,8 @@ fn wrong_regions_and_families_are_wrong_input() {
     for (arguments, hint) in [
         (["--region", "eu-wst-2"], "did you mean eu-west-2"),
         (["--region", "../../etc/passwd"], "hint:"),
-        (["--region", "cn-north-1"], "known regions"),
+        (["--region", "cn-north-1"], "yuan"),
+        (["--region", "atlantis"], "known regions"),
         (["--family", "c55"], "did you mean c5?"),
         (["--sort", "colour"], "price-per-vcpu"),
     ] {

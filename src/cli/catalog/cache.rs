@@ -220,6 +220,9 @@ pub(super) fn today() -> Date {
 
 fn unknown(error: &UnknownRegion) -> Failure {
     let hint = match error.nearest.first() {
+        _ if error.region.starts_with("cn-") => {
+            "prices in China are in yuan, which this version does not handle".to_owned()
+        }
         _ if error.exists => format!("dataops-infra catalog refresh --region {}", error.region),
         Some(_) => format!("did you mean {}?", error.nearest.join(" or ")),
         None => format!(
