@@ -99,7 +99,10 @@ where
         // The SDK looks for credentials inside of the call, and reports their absence as a failed dispatch.
         _ if chain().to_ascii_lowercase().contains("credential") => CallError::Credentials {
             action,
-            cause: causes(error),
+            cause: format!(
+                "none found in the environment, the AWS files and the instance's role ({})",
+                causes(error)
+            ),
         },
         _ => CallError::Unreachable {
             action,

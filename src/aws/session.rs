@@ -25,7 +25,7 @@ pub async fn load(access: &Access) -> SdkConfig {
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(5))
-                .operation_attempt_timeout(Duration::from_secs(60))
+                .operation_attempt_timeout(Duration::from_secs(45))
                 .build(),
         );
     if let Ok(name) = AppName::new("dataops-infra") {

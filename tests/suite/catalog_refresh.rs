@@ -1,15 +1,11 @@
 //! `catalog refresh` against moto for EC2 and a canned price list, which moto does not have.
 
-use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::bench::{Moto, ended, program};
+use crate::bench::{Moto, Stub, ended, program};
 
 /// What the price list does.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,69 +20,19 @@ enum Mood {
     FailsLate,
 }
 
-/// A price list on a port of its own. Its threads end with the test process.
-struct PriceList {
-    url: String,
-    calls: Arc<Mutex<Vec<Value>>>,
-}
-
-impl PriceList {
-    fn start(mood: Mood) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&calls);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let log = Arc::clone(&log);
-                std::thread::spawn(move || answer(stream, mood, &log));
-            }
-        });
-        Self { url, calls }
-    }
-
-    fn calls(&self) -> Vec<Value> {
-        self.calls.lock().expect("no panic").clone()
-    }
-}
-
-fn answer(mut stream: TcpStream, mood: Mood, log: &Mutex<Vec<Value>>) {
-    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
-    let (mut length, mut line) = (0, String::new());
-    while reader.read_line(&mut line).is_ok_and(|read| read > 0) && line.trim() != "" {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().expect("a length");
-        }
-        line.clear();
-    }
-    let mut body = vec![0; length];
-    if reader.read_exact(&mut body).is_err() || length == 0 {
-        return;
-    }
-    let call: Value = serde_json::from_slice(&body).expect("JSON");
-    let nth = {
-        let mut log = log.lock().expect("no panic");
-        log.push(call.clone());
-        log.len()
-    };
-    let late = mood == Mood::FailsLate && call["NextToken"].is_string();
-    let error = |kind: &str| (400, json!({"__type": kind, "message": "said the price list"}));
-    let (status, body) = match mood {
-        Mood::Throttled if nth == 1 => error("ThrottlingException"),
-        Mood::Denied => error("AccessDeniedException"),
-        _ if late => error("ExpiredNextTokenException"),
-        Mood::Empty => (200, json!({"FormatVersion": "aws_v1", "PriceList": []})),
-        _ => (200, page(&call)),
-    };
-    let body = body.to_string();
-    let mut head = String::new();
-    let _ = write!(
-        head,
-        "HTTP/1.1 {status} Said\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    let _ = stream.write_all(head.as_bytes());
-    let _ = stream.write_all(body.as_bytes());
+fn price_list(mood: Mood) -> Stub {
+    Stub::start(move |body, nth| {
+        let call: Value = serde_json::from_str(body).expect("JSON");
+        let error = |kind: &str| (400, json!({"__type": kind, "message": "said the price list"}));
+        let (status, answer) = match mood {
+            Mood::Throttled if nth == 0 => error("ThrottlingException"),
+            Mood::Denied => error("AccessDeniedException"),
+            Mood::FailsLate if call["NextToken"].is_string() => error("ExpiredNextTokenException"),
+            Mood::Empty => (200, json!({"FormatVersion": "aws_v1", "PriceList": []})),
+            _ => (200, page(&call)),
+        };
+        (status, "application/x-amz-json-1.1", answer.to_string())
+    })
 }
 
 /// Instance prices in three pages, everything else in one.
@@ -207,7 +153,7 @@ fn a_region_is_read_whole_or_the_old_table_stays() {
     let home = tempfile::tempdir().expect("a folder");
     let file = home.path().join("cache").join("catalog-eu-west-2.json");
 
-    let prices = PriceList::start(Mood::Throttled);
+    let prices = price_list(Mood::Throttled);
     let (code, stdout, stderr) = ended(
         &refresh(home.path(), &moto.url, &prices.url)
             .output()
@@ -231,7 +177,11 @@ fn a_region_is_read_whole_or_the_old_table_stays() {
             "nat-gateway-data"
         ])
     );
-    let calls = prices.calls();
+    let calls: Vec<Value> = prices
+        .calls()
+        .iter()
+        .map(|body| serde_json::from_str(body).expect("JSON"))
+        .collect();
     assert_eq!(
         calls.len(),
         1 + 3 + 1 + 1 + 1,
@@ -301,7 +251,7 @@ fn a_region_is_read_whole_or_the_old_table_stays() {
         (Mood::Empty, 1, "no Linux on-demand price for eu-west-2"),
         (Mood::FailsLate, 1, "ExpiredNextTokenException"),
     ] {
-        let prices = PriceList::start(mood);
+        let prices = price_list(mood);
         let (code, stdout, stderr) = ended(
             &refresh(home.path(), &moto.url, &prices.url)
                 .output()
@@ -350,4 +300,118 @@ fn a_cache_that_cannot_be_written_is_found_before_aws_is_asked() {
         stderr.contains("could not write") && stderr.contains("DATAOPS_INFRA_CACHE_DIR"),
         "{stderr}"
     );
+}
+
+/// What EC2 does.
+#[derive(Clone, Copy, PartialEq)]
+enum Ec2 {
+    /// Answers in two pages, after one refusal for too many requests.
+    TwoPages,
+    /// Does not permit the offerings.
+    DeniesOfferings,
+    /// Leaves out what we need to know.
+    Partial,
+}
+
+/// EC2 with three types, of which two are offered. moto has no pages, so it cannot show that we read them.
+fn ec2(mood: Ec2) -> Stub {
+    let type_item = move |name: &str, vcpus: u32| {
+        let memory = if mood == Ec2::Partial {
+            ""
+        } else {
+            "<sizeInMiB>4096</sizeInMiB>"
+        };
+        format!(
+            "<item><instanceType>{name}</instanceType><currentGeneration>false</currentGeneration>\
+             <vCpuInfo><defaultVCpus>{vcpus}</defaultVCpus><defaultThreadsPerCore>2</defaultThreadsPerCore></vCpuInfo>\
+             <memoryInfo>{memory}</memoryInfo><ebsInfo><ebsOptimizedInfo><baselineBandwidthInMbps>650\
+             </baselineBandwidthInMbps></ebsOptimizedInfo></ebsInfo><networkInfo><networkPerformance>Up to 10 Gigabit\
+             </networkPerformance><maximumNetworkInterfaces>3</maximumNetworkInterfaces><ipv4AddressesPerInterface>10\
+             </ipv4AddressesPerInterface></networkInfo></item>"
+        )
+    };
+    let offer = |name: &str| {
+        format!(
+            "<item><instanceType>{name}</instanceType><locationType>region</locationType><location>eu-west-2</location></item>"
+        )
+    };
+    let error = |status, code: &str| {
+        let body = format!(
+            "<Response><Errors><Error><Code>{code}</Code><Message>said EC2</Message></Error></Errors><RequestID>1</RequestID></Response>"
+        );
+        (status, "text/xml", body)
+    };
+    Stub::start(move |body, nth| {
+        let second = body.contains("NextToken=two");
+        let next = if second { "" } else { "<nextToken>two</nextToken>" };
+        if body.contains("Action=DescribeInstanceTypeOfferings") {
+            if mood == Ec2::DeniesOfferings {
+                return error(403, "UnauthorizedOperation");
+            }
+            let items = offer(if second { "c5.xlarge" } else { "c5.large" });
+            let name = "DescribeInstanceTypeOfferingsResponse";
+            let set = "instanceTypeOfferingSet";
+            return (
+                200,
+                "text/xml",
+                format!("<{name}><{set}>{items}</{set}>{next}</{name}>"),
+            );
+        }
+        if nth == 0 {
+            return error(503, "RequestLimitExceeded");
+        }
+        let items = if second {
+            type_item("c5.xlarge", 4) + &type_item("c5.2xlarge", 8)
+        } else {
+            type_item("c5.large", 2) + &type_item("t2.large", 2)
+        };
+        let (name, set) = ("DescribeInstanceTypesResponse", "instanceTypeSet");
+        (
+            200,
+            "text/xml",
+            format!("<{name}><{set}>{items}</{set}>{next}</{name}>"),
+        )
+    })
+}
+
+#[test]
+fn every_page_of_ec2_is_read_and_what_is_not_offered_is_left_out() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (instances, prices) = (ec2(Ec2::TwoPages), price_list(Mood::Throttled));
+    let (code, stdout, stderr) = ended(
+        &refresh(home.path(), &instances.url, &prices.url)
+            .output()
+            .expect("runs"),
+    );
+    assert_eq!(code, 0, "{stderr}");
+    let answer: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(
+        (&answer["types"], &answer["priced"]),
+        (&json!(2), &json!(2)),
+        "{answer}"
+    );
+    assert!(
+        instances
+            .calls()
+            .iter()
+            .any(|body| body.contains("MaxResults=100&") || body.ends_with("MaxResults=100"))
+    );
+
+    for (mood, expected, words) in [
+        (
+            Ec2::DeniesOfferings,
+            5,
+            "ec2:DescribeInstanceTypeOfferings: not permitted: UnauthorizedOperation",
+        ),
+        (Ec2::Partial, 1, "no x86-64 instance type is offered in eu-west-2"),
+    ] {
+        let instances = ec2(mood);
+        let (code, _, stderr) = ended(
+            &refresh(home.path(), &instances.url, &prices.url)
+                .output()
+                .expect("runs"),
+        );
+        assert_eq!(code, expected, "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+    }
 }
