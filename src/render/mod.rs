@@ -4,6 +4,7 @@ pub mod document;
 pub mod log;
 pub mod markdown;
 pub mod page;
+pub mod spinner;
 pub mod style;
 pub mod text;
 mod wrap;
