@@ -1,0 +1,9 @@
+//! A profile from real job history: an export in, estimates with standard errors and a check against the measured
+//! waits out (`sizing.md`, section 1.3 of the reference).
+//!
+//! `rows` reads the file, `estimate` turns jobs into numbers (`arrivals`, `layout`, `lognormal`, `variance` hold
+//! one estimator each), `check` replays the result and compares it with what was measured.
+
+pub mod columns;
+pub mod rows;
+pub mod times;
