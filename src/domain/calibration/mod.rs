@@ -4,6 +4,10 @@
 //! `rows` reads the file, `estimate` turns jobs into numbers (`arrivals`, `layout`, `lognormal`, `variance` hold
 //! one estimator each), `check` replays the result and compares it with what was measured.
 
+pub mod arrivals;
 pub mod columns;
+pub mod layout;
+pub mod lognormal;
 pub mod rows;
 pub mod times;
+pub mod variance;
