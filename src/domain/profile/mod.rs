@@ -1,7 +1,49 @@
 //! A checked workload profile: what runs, how it arrives, what it may wait.
 //!
 //! The values here are already in range; `parse` turns YAML into them, `fields` is the one table of keys,
-//! ranges, defaults and provenance that parsing, the JSON Schema and the printed assumptions share.
+//! ranges, defaults and provenance that parsing, the JSON Schema and the printed assumptions share. `node` is the
+//! only file that knows the YAML parser; `write` goes the other way.
+
+mod builtin;
+pub mod fields;
+mod node;
+mod parse;
+mod problem;
+mod quantity;
+mod schema;
+mod write;
+
+pub use builtin::{builtin, builtin_names};
+pub use fields::{Basis, Field};
+pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
+pub use parse::{nearest, parse, parse_bytes};
+pub use problem::{Problem, ProfileErrors};
+pub use schema::json_schema;
+pub use write::{json, shown, to_yaml, to_yaml_with};
+
+/// A profile and where each of its values comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The profile.
+    pub profile: Profile,
+    /// Every value with its basis, in the order of the file format.
+    pub assumptions: Vec<Assumption>,
+}
+
+/// A value that an answer rests on.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Assumption {
+    /// The full key, such as `arrivals.pipelines_per_weekday`.
+    pub key: String,
+    /// The value as a person reads it.
+    pub value: String,
+    /// The unit of the value; empty for shares and words.
+    pub unit: String,
+    /// Where the value comes from.
+    pub basis: Basis,
+    /// The page, the reasoning, or `file:line` of the user's own file.
+    pub source: String,
+}
 
 /// Where the runner lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
