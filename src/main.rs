@@ -1,3 +1,7 @@
 //! Parses, runs, and turns the outcome into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dataops_infra::cli::run(std::env::args_os().collect())
+}

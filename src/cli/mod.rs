@@ -3,9 +3,15 @@
 pub mod args;
 pub mod calibrate;
 pub mod catalog;
+pub mod completions;
 pub mod explain;
 pub mod export;
+pub mod man;
 pub mod outcome;
 pub mod plan;
+mod run;
 pub mod simulate;
+pub mod up;
 pub mod workload;
+
+pub use run::run;

@@ -1,5 +1,8 @@
 //! How a command ends: a document to print, or a failure with its exit code and the next command to try.
 
+use std::error::Error;
+
+use crate::render::log::{Log, Message};
 use crate::render::page::Page;
 
 /// Exit codes, as README documents them.
@@ -41,6 +44,8 @@ pub struct Failure {
     pub message: String,
     /// The next command or change to try.
     pub hint: Option<String>,
+    /// What caused it; the message does not repeat it.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
@@ -50,7 +55,25 @@ impl Failure {
             exit,
             message: message.into(),
             hint: None,
+            source: None,
         }
+    }
+
+    /// Adds the cause, which is printed below the message.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(cause.into());
+        self
+    }
+
+    /// Writes the failure to stderr.
+    pub fn print(&self, log: Log) {
+        log.say(&Message {
+            level: "error",
+            chain: &chain(self),
+            hint: self.hint.as_deref(),
+            exit_code: Some(self.exit as u8),
+        });
     }
 
     /// Adds the next thing to try.
@@ -59,6 +82,17 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
+}
+
+/// Returns an error's text and those of its causes, from the outermost in.
+fn chain(error: &dyn Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    texts
 }
 
 /// The format of stdout.
@@ -94,7 +128,51 @@ pub struct Context {
     pub progress: bool,
     /// `--log-format json`.
     pub json_log: bool,
+    /// How stderr looks.
+    pub log: Log,
+}
+
+impl Context {
+    /// Writes a warning to stderr, unless `--quiet`.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.say("warning", message.into());
+    }
+
+    /// Writes a note to stderr, unless `--quiet`.
+    pub fn note(&self, message: impl Into<String>) {
+        self.say("note", message.into());
+    }
+
+    fn say(&self, level: &'static str, message: String) {
+        if !self.quiet {
+            self.log.say(&Message {
+                level,
+                chain: &[message],
+                hint: None,
+                exit_code: None,
+            });
+        }
+    }
 }
 
 /// The end of every command.
 pub type Outcome = Result<Answer, Failure>;
+
+/// All that a command may end with.
+#[derive(Debug)]
+pub enum Ending {
+    /// An answer in the format that was asked for.
+    Answer(Answer),
+    /// Text in a format of its own: a completion script, a manual page.
+    Raw(Vec<u8>),
+    /// An answer on stdout, and on stderr why the command did not do what it was asked for.
+    Refused(Answer, Failure),
+    /// No answer.
+    Failed(Failure),
+}
+
+impl From<Outcome> for Ending {
+    fn from(outcome: Outcome) -> Self {
+        outcome.map_or_else(Self::Failed, Self::Answer)
+    }
+}

@@ -1,0 +1,192 @@
+//! A page for merge requests and wikis, as GitHub and GitLab read Markdown.
+
+use super::page::{Align, Block, Page, Table};
+use super::style::printable;
+
+/// Returns the page as Markdown.
+pub fn render(page: &Page) -> String {
+    let blocks: Vec<String> = page.blocks.iter().map(block).collect();
+    let mut out = blocks.join("\n\n");
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
+fn block(block: &Block) -> String {
+    match block {
+        Block::Heading(title) => format!("## {}", inline(title).replace('\n', " ")),
+        Block::Text(text) => paragraph(text),
+        Block::Bullets(items) => {
+            let item = |text: &String| format!("- {}", paragraph(text).replace('\n', "\n  "));
+            items.iter().map(item).collect::<Vec<_>>().join("\n")
+        }
+        Block::Pairs(pairs) => {
+            let pair = |(name, value): &(String, String)| {
+                format!("- **{}**: {}", inline(name), inline(value).replace('\n', "\n  "))
+            };
+            pairs.iter().map(pair).collect::<Vec<_>>().join("\n")
+        }
+        Block::Table(table) => self::table(table),
+        Block::Verbatim(lines) => fenced(&printable(&lines.join("\n"))),
+    }
+}
+
+/// Returns lines behind a fence longer than any run of backticks in them.
+fn fenced(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{text}\n{fence}")
+}
+
+fn table(table: &Table) -> String {
+    let width = table
+        .rows
+        .iter()
+        .map(Vec::len)
+        .chain([table.columns.len()])
+        .max()
+        .unwrap_or(0);
+    let cell = |text: Option<&String>| {
+        text.map(|text| inline(text).replace('|', "\\|").replace('\n', "<br>"))
+            .unwrap_or_default()
+    };
+    let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
+    let mut lines = vec![
+        line(
+            (0..width)
+                .map(|n| cell(table.columns.get(n).map(|(name, _)| name)))
+                .collect(),
+        ),
+        line(
+            (0..width)
+                .map(|n| match table.columns.get(n) {
+                    Some((_, Align::Right)) => "---:".to_owned(),
+                    _ => "---".to_owned(),
+                })
+                .collect(),
+        ),
+    ];
+    lines.extend(
+        table
+            .rows
+            .iter()
+            .map(|row| line((0..width).map(|n| cell(row.get(n))).collect())),
+    );
+    lines.join("\n")
+}
+
+/// Escapes what would otherwise be markup inside a line.
+///
+/// Underscores inside words are left: neither reader takes them for emphasis, and names such as
+/// `memory_mib` stay readable in the source. Addresses stay as they are, so that they become links.
+fn inline(text: &str) -> String {
+    let text = printable(text);
+    let mut out = String::with_capacity(text.len());
+    for (n, word) in text.split(' ').enumerate() {
+        if n > 0 {
+            out.push(' ');
+        }
+        if word.starts_with("https://") {
+            out.push_str(word);
+            continue;
+        }
+        let mut before = ' ';
+        let mut rest = word.chars().peekable();
+        while let Some(c) = rest.next() {
+            let inside = before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
+            match c {
+                '\\' | '`' | '*' | '<' | '[' | ']' => {
+                    out.push('\\');
+                    out.push(c);
+                }
+                '_' | '~' if !inside => {
+                    out.push('\\');
+                    out.push(c);
+                }
+                _ => out.push(c),
+            }
+            before = c;
+        }
+    }
+    out
+}
+
+/// Escapes a paragraph, and what would start a list, a heading or a rule at the head of a line.
+fn paragraph(text: &str) -> String {
+    let line = |line: &str| {
+        let line = inline(line.trim_start());
+        let digits = line.chars().take_while(char::is_ascii_digit).count();
+        let numbered = digits > 0 && matches!(line[digits..].chars().next(), Some('.' | ')'));
+        if numbered && line[digits + 1..].starts_with(' ') {
+            format!("{}\\{}", &line[..digits], &line[digits..])
+        } else if line.starts_with(['#', '+', '-', '=', '|', '>']) {
+            format!("\\{line}")
+        } else {
+            line
+        }
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_become_markdown() {
+        let mut table = Table::new(&["type", ">$/month"]);
+        table.row(["c5.xlarge", "148.10"]);
+        table.row(["a|b", "two\nlines"]);
+        let mut page = Page::new();
+        page.heading("Host")
+            .text("# not a heading, *not* bold, <b>\n1. not a list; memory_mib _x_")
+            .bullets(["one", "two\nlines"])
+            .pairs([("disk", "300 GiB")])
+            .table(table)
+            .verbatim(["```", "code"]);
+        insta::assert_snapshot!(render(&page), @r"
+        ## Host
+
+        \# not a heading, \*not\* bold, \<b>
+        1\. not a list; memory_mib \_x\_
+
+        - one
+        - two
+          lines
+
+        - **disk**: 300 GiB
+
+        | type | $/month |
+        | --- | ---: |
+        | c5.xlarge | 148.10 |
+        | a\|b | two<br>lines |
+
+        ````text
+        ```
+        code
+        ````
+        ");
+    }
+
+    #[test]
+    fn addresses_stay_links() {
+        let mut page = Page::new();
+        page.text("see https://example.com/a_b/*c");
+        assert_eq!(render(&page), "see https://example.com/a_b/*c\n");
+    }
+
+    #[test]
+    fn rows_of_the_wrong_length_are_filled_up() {
+        let mut table = Table::new(&["a", "b"]);
+        table.rows.push(vec!["1".to_owned()]);
+        let mut page = Page::new();
+        page.table(table);
+        assert_eq!(render(&page), "| a | b |\n| --- | --- |\n| 1 |  |\n");
+    }
+
+    #[test]
+    fn an_empty_page_is_empty() {
+        assert_eq!(render(&Page::new()), "");
+    }
+}
