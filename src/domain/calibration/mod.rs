@@ -6,8 +6,10 @@
 
 pub mod arrivals;
 pub mod columns;
+pub mod estimate;
 pub mod layout;
 pub mod lognormal;
 pub mod rows;
 pub mod times;
 pub mod variance;
+pub mod waits;
