@@ -10,6 +10,7 @@ pub mod estimate;
 pub mod layout;
 pub mod lognormal;
 pub mod rows;
+pub mod synthetic;
 pub mod times;
 pub mod variance;
 pub mod waits;
