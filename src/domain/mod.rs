@@ -5,5 +5,14 @@
 
 pub mod calibration;
 pub mod catalog;
+pub mod contention;
+pub mod disk;
+pub mod memory;
 pub mod profile;
+pub mod queueing;
+pub mod random;
+pub mod simulation;
+#[cfg(test)]
+pub mod testing;
 pub mod units;
+pub mod workload;
