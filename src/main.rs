@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    dataops_infra::cli::run(std::env::args_os().collect())
+    dataops_infra::cli::run(&std::env::args_os().collect::<Vec<_>>())
 }

@@ -24,24 +24,20 @@ pub struct ManArgs {
 
 /// Runs the command.
 pub fn run(args: &ManArgs) -> Ending {
-    let written = match &args.dir {
-        Some(dir) => std::fs::create_dir_all(dir)
+    let written = if let Some(dir) = &args.dir {
+        std::fs::create_dir_all(dir)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
-            .map(|()| Vec::new()),
-        None => {
-            let mut page = Vec::new();
-            Man::new(Cli::command()).render(&mut page).map(|()| page)
-        }
+            .map(|()| Vec::new())
+    } else {
+        let mut page = Vec::new();
+        Man::new(Cli::command()).render(&mut page).map(|()| page)
     };
-    match (written, &args.dir) {
-        (Ok(page), _) => Ending::Raw(page),
-        (Err(error), dir) => {
-            let place = dir
-                .as_ref()
-                .map(|dir| format!(" to {}", dir.display()))
-                .unwrap_or_default();
-            let message = format!("could not write the manual{place}");
+    written.map_or_else(
+        |error| {
+            let place = args.dir.as_ref().map(|dir| format!(" to {}", dir.display()));
+            let message = format!("could not write the manual{}", place.unwrap_or_default());
             Ending::Failed(Failure::new(Exit::Failed, message).because(error))
-        }
-    }
+        },
+        Ending::Raw,
+    )
 }

@@ -23,6 +23,11 @@ pub enum Exit {
     Unknown = 5,
 }
 
+/// Returns what every document carries as `generated_by`.
+pub fn generated_by() -> &'static str {
+    concat!("dataops-infra ", env!("CARGO_PKG_VERSION"))
+}
+
 /// What a command says when it has an answer.
 #[derive(Debug)]
 pub struct Answer {

@@ -15,11 +15,11 @@ use crate::render::style::Style;
 use crate::render::{document, markdown, text};
 
 /// Runs the program with the arguments as the system gave them, the program's name first.
-pub fn run(arguments: Vec<OsString>) -> ExitCode {
+pub fn run(arguments: &[OsString]) -> ExitCode {
     let no_color = arguments.iter().any(|argument| argument == "--no-color");
-    let cli = match parse(arguments.clone(), no_color) {
+    let cli = match parse(arguments.to_vec(), no_color) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &arguments),
+        Err(error) => return usage(&error, arguments),
     };
     let context = cli.global.resolve(|name| std::env::var(name).ok());
     let style = Style::of_stdout(cli.global.no_color);

@@ -7,6 +7,7 @@ pub mod calibration;
 pub mod catalog;
 pub mod contention;
 pub mod disk;
+pub mod explain;
 pub mod memory;
 pub mod profile;
 pub mod queueing;

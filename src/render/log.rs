@@ -55,14 +55,19 @@ impl Log {
             "warning" => "1;33",
             _ => "1;36",
         };
-        let mut text = format!("{}: {first}\n", paint(message.level, code, self.colour));
+        let mut lines = vec![format!("{}: {first}", paint(message.level, code, self.colour))];
         for cause in causes {
-            text += &format!("  caused by: {}\n", cause.replace('\n', "\n    "));
+            lines.push(format!("  caused by: {}", cause.replace('\n', "\n    ")));
         }
         if let Some(hint) = message.hint {
-            text += &format!("\n{}: {}\n", paint("hint", "1;36", self.colour), printable(hint));
+            lines.push(String::new());
+            lines.push(format!(
+                "{}: {}",
+                paint("hint", "1;36", self.colour),
+                printable(hint)
+            ));
         }
-        text
+        lines.join("\n") + "\n"
     }
 }
 

@@ -1,7 +1,7 @@
 //! A page for merge requests and wikis, as GitHub and GitLab read Markdown.
 
 use super::page::{Align, Block, Page, Table};
-use super::style::printable;
+use super::style::{inert, printable};
 
 /// Returns the page as Markdown.
 pub fn render(page: &Page) -> String {
@@ -28,7 +28,7 @@ fn block(block: &Block) -> String {
             pairs.iter().map(pair).collect::<Vec<_>>().join("\n")
         }
         Block::Table(table) => self::table(table),
-        Block::Verbatim(lines) => fenced(&printable(&lines.join("\n"))),
+        Block::Verbatim(lines) => fenced(&inert(&lines.join("\n"))),
     }
 }
 
@@ -76,40 +76,53 @@ fn table(table: &Table) -> String {
     lines.join("\n")
 }
 
-/// Escapes what would otherwise be markup inside a line.
+/// Escapes what would otherwise be markup inside a line; what stands between backticks stays code.
 ///
 /// Underscores inside words are left: neither reader takes them for emphasis, and names such as
 /// `memory_mib` stay readable in the source. Addresses stay as they are, so that they become links.
 fn inline(text: &str) -> String {
     let text = printable(text);
-    let mut out = String::with_capacity(text.len());
-    for (n, word) in text.split(' ').enumerate() {
-        if n > 0 {
-            out.push(' ');
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return words(&text);
+    }
+    let part = |(n, part): (usize, &&str)| {
+        if n % 2 == 0 {
+            words(part)
+        } else {
+            (*part).to_owned()
         }
+    };
+    parts.iter().enumerate().map(part).collect::<Vec<_>>().join("`")
+}
+
+/// Escapes word by word.
+fn words(text: &str) -> String {
+    let word = |word: &str| {
         if word.starts_with("https://") {
-            out.push_str(word);
-            continue;
+            return word.to_owned();
         }
+        let mut out = String::with_capacity(word.len());
         let mut before = ' ';
         let mut rest = word.chars().peekable();
         while let Some(c) = rest.next() {
-            let inside = before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
-            match c {
-                '\\' | '`' | '*' | '<' | '[' | ']' => {
-                    out.push('\\');
-                    out.push(c);
-                }
-                '_' | '~' if !inside => {
-                    out.push('\\');
-                    out.push(c);
-                }
-                _ => out.push(c),
+            let next = rest.peek().copied().unwrap_or(' ');
+            let inside = before.is_alphanumeric() && next.is_alphanumeric();
+            let markup = match c {
+                '\\' | '`' | '*' | '<' => true,
+                '_' | '~' => !inside,
+                ']' => matches!(next, '(' | '[' | ':'),
+                _ => false,
+            };
+            if markup {
+                out.push('\\');
             }
+            out.push(c);
             before = c;
         }
-    }
-    out
+        out
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Escapes a paragraph, and what would start a list, a heading or a rule at the head of a line.
@@ -120,7 +133,7 @@ fn paragraph(text: &str) -> String {
         let numbered = digits > 0 && matches!(line[digits..].chars().next(), Some('.' | ')'));
         if numbered && line[digits + 1..].starts_with(' ') {
             format!("{}\\{}", &line[..digits], &line[digits..])
-        } else if line.starts_with(['#', '+', '-', '=', '|', '>']) {
+        } else if line.starts_with(['#', '+', '-', '=', '|', '>', '[']) {
             format!("\\{line}")
         } else {
             line
@@ -170,10 +183,23 @@ mod tests {
     }
 
     #[test]
-    fn addresses_stay_links() {
-        let mut page = Page::new();
-        page.text("see https://example.com/a_b/*c");
-        assert_eq!(render(&page), "see https://example.com/a_b/*c\n");
+    fn addresses_and_code_stay_as_they_are() {
+        for (text, expected) in [
+            (
+                "see https://example.com/a_b/*c",
+                "see https://example.com/a_b/*c\n",
+            ),
+            (
+                "set `image: *x` there [vendor 1]",
+                "set `image: *x` there [vendor 1]\n",
+            ),
+            ("one ` alone *x", "one \\` alone \\*x\n"),
+            ("[a](b) [x] [y]: z", "\\[a\\](b) [x] [y\\]: z\n"),
+        ] {
+            let mut page = Page::new();
+            page.text(text);
+            assert_eq!(render(&page), expected);
+        }
     }
 
     #[test]

@@ -97,10 +97,13 @@ pub(super) fn paint(text: &str, code: &str, colour: bool) -> String {
 
 /// Returns `text` without control characters, so that a profile's name cannot drive the terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.replace('\t', "    ")
-        .chars()
-        .filter(|c| *c == '\n' || !c.is_control())
-        .collect()
+    inert(text).replace('\t', "    ")
+}
+
+/// Returns `text` without control characters but for line ends and tabs.
+pub(super) fn inert(text: &str) -> String {
+    let harmless = |c: &char| matches!(c, '\n' | '\t') || !c.is_control();
+    text.chars().filter(harmless).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
 use super::page::{Align, Block, Page, Table};
-use super::style::{Style, printable};
+use super::style::{Style, inert, printable};
 use super::wrap::{LongWord, width_of, wrap};
 
 /// Paragraphs wider than this are hard to read, however wide the terminal.
@@ -23,7 +23,7 @@ pub fn render(page: &Page, style: Style) -> String {
         }
         after_heading = matches!(block, Block::Heading(_));
         for line in lines(block, style) {
-            out.push_str(line.trim_end());
+            out.push_str(&line);
             out.push('\n');
         }
     }
@@ -42,10 +42,7 @@ fn lines(block: &Block, style: Style) -> Vec<String> {
             .collect(),
         Block::Pairs(pairs) => names_and_values(pairs, style.width),
         Block::Table(table) => self::table(table, style),
-        Block::Verbatim(lines) => lines
-            .iter()
-            .flat_map(|line| printable(line).split('\n').map(str::to_owned).collect::<Vec<_>>())
-            .collect(),
+        Block::Verbatim(lines) => lines.iter().map(|line| inert(line)).collect(),
     }
 }
 
@@ -66,7 +63,11 @@ fn hanging(first: &str, rest: &str, text: &str, width: usize) -> Vec<String> {
     wrap(text, inner, LongWord::KeepAddresses)
         .into_iter()
         .enumerate()
-        .map(|(n, line)| format!("{}{line}", if n == 0 { first } else { rest }))
+        .map(|(n, line)| {
+            format!("{}{line}", if n == 0 { first } else { rest })
+                .trim_end()
+                .to_owned()
+        })
         .collect()
 }
 
@@ -87,7 +88,7 @@ fn names_and_values<K: AsRef<str>, V: AsRef<str>>(pairs: &[(K, V)], width: usize
             let name = names.get(n).map_or("", String::as_str);
             let value = values.get(n).map_or("", String::as_str);
             let fill = " ".repeat(column.saturating_sub(width_of(name)) + GAP);
-            lines.push(format!("{name}{fill}{value}"));
+            lines.push(format!("{name}{fill}{value}").trim_end().to_owned());
         }
     }
     lines

@@ -157,6 +157,16 @@ pub fn builtin(name: &str) -> Option<Loaded> {
     Draft::builtin(name).map(Draft::into_loaded)
 }
 
+/// Returns the commented file of a built-in profile, to read and to start one's own from.
+pub fn builtin_yaml(name: &str) -> Option<&'static str> {
+    match name {
+        POT => Some(include_str!("../../../profiles/proof-of-technology.yaml")),
+        "production" => Some(include_str!("../../../profiles/production.yaml")),
+        EKS => Some(include_str!("../../../profiles/kubernetes.yaml")),
+        _ => None,
+    }
+}
+
 /// Where a value of a draft comes from.
 #[derive(Clone, Debug)]
 struct Origin {

@@ -13,7 +13,7 @@ mod quantity;
 mod schema;
 mod write;
 
-pub use builtin::{builtin, builtin_names};
+pub use builtin::{builtin, builtin_names, builtin_yaml};
 pub use fields::{Basis, Field};
 pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 pub use parse::{nearest, parse, parse_bytes};
@@ -258,3 +258,12 @@ pub struct Profile {
     /// Pods and nodes (EKS only).
     pub kubernetes: Kubernetes,
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "hostile input is made up in one line each, and timed"
+)]
+mod tests;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span, options};
 
-use super::problem::{Place, Problems, quoted};
+use super::problem::{Place, Problems, bare, quoted};
 
 /// Bytes of a profile at most.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -78,9 +78,17 @@ enum Body {
         entries: Vec<Entry>,
         /// Where each key stood first.
         seen: HashMap<String, Place>,
-        /// A key that waits for its value; `None` inside for keys that were refused.
-        pending: Option<Option<(String, Place)>>,
+        next: Next,
     },
+}
+
+/// What comes next in a mapping.
+enum Next {
+    Key,
+    /// The value of this key.
+    ValueOf(String, Place),
+    /// The value of a key that was refused.
+    Nothing,
 }
 
 fn place(span: Span) -> Place {
@@ -191,7 +199,7 @@ pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
                 let body = Body::Mapping {
                     entries: Vec::new(),
                     seen: HashMap::new(),
-                    pending: None,
+                    next: Next::Key,
                 };
                 stack.push(Open {
                     place: at,
@@ -272,13 +280,8 @@ fn refuse_tag(tag: &str, at: Place, problems: &mut Problems<'_>) {
 fn attach(body: &mut Body, node: Node, problems: &mut Problems<'_>) {
     match body {
         Body::Sequence(items) => items.push(node),
-        Body::Mapping {
-            entries,
-            seen,
-            pending,
-        } => match pending.take() {
-            None => {
-                // The node is a key.
+        Body::Mapping { entries, seen, next } => match std::mem::replace(next, Next::Key) {
+            Next::Key => {
                 let at = node.place;
                 let Content::Scalar { text, .. } = node.content else {
                     problems.add(
@@ -288,29 +291,25 @@ fn attach(body: &mut Body, node: Node, problems: &mut Problems<'_>) {
                         Some("a word".to_owned()),
                         None,
                     );
-                    *pending = Some(None);
+                    *next = Next::Nothing;
                     return;
                 };
                 if let Some(first) = seen.get(&text) {
                     problems.add(
                         at,
-                        "",
-                        format!(
-                            "the key {} stands twice, first in line {}",
-                            quoted(&text),
-                            first.line
-                        ),
+                        bare(&text),
+                        format!("this key stands twice, first in line {}", first.line),
                         None,
                         Some("remove one of them".to_owned()),
                     );
-                    *pending = Some(None);
+                    *next = Next::Nothing;
                     return;
                 }
                 seen.insert(text.clone(), at);
-                *pending = Some(Some((text, at)));
+                *next = Next::ValueOf(text, at);
             }
-            Some(None) => {}
-            Some(Some((key, place))) => entries.push(Entry {
+            Next::Nothing => {}
+            Next::ValueOf(key, place) => entries.push(Entry {
                 key,
                 place,
                 value: node,

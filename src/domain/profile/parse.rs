@@ -3,7 +3,7 @@
 use super::builtin::{self, Draft};
 use super::fields::{self, FIELDS, Field, Kind, Range, SECTIONS, Value};
 use super::node::{self, Content, Entry, MAX_BYTES, Node};
-use super::problem::{Place, Problems, ProfileErrors, is_printable, quoted};
+use super::problem::{Place, Problems, ProfileErrors, bare, is_printable, quoted};
 use super::{Burst, Loaded, quantity};
 
 /// Files that may extend one another at most.
@@ -12,6 +12,8 @@ const MAX_EXTENDS: usize = 8;
 pub(super) const MAX_BURSTS: usize = 200;
 /// Families with a speed of their own at most.
 const MAX_SPEEDS: usize = 500;
+/// AWS services that people name as a target and that `explain` refuses with reasons.
+const REFUSED_TARGETS: &[&str] = &["ecs", "fargate", "app-runner", "batch", "lambda", "beanstalk"];
 /// Pipelines that start in one burst at most.
 pub(super) const MAX_BURST_PIPELINES: u32 = 1_000_000;
 /// Longest window of a burst, seconds.
@@ -71,9 +73,9 @@ pub fn parse_bytes(
                     "UTF-8 text",
                 ));
             }
-            let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-            let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-            let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
+            let lines: Vec<&[u8]> = before.split(|byte| *byte == b'\n').collect();
+            let last = lines.last().copied().unwrap_or_default();
+            let (line, column) = (lines.len(), 1 + String::from_utf8_lossy(last).chars().count());
             let place = Place {
                 line: line as u32,
                 column: column as u32,
@@ -165,13 +167,7 @@ fn draft(
                 let expected = suggestion
                     .is_none()
                     .then(|| format!("extends, {}", section_names()));
-                problems.add(
-                    entry.place,
-                    "",
-                    format!("unknown key {}", quoted(&entry.key)),
-                    expected,
-                    suggestion,
-                );
+                problems.add(entry.place, bare(&entry.key), "unknown key", expected, suggestion);
             }
         }
     }
@@ -342,13 +338,8 @@ fn read_section(section: &'static str, entry: &Entry, draft: &mut Draft, problem
                 .filter(|field| field.section == section)
                 .map(|field| field.key);
             let expected = suggestion.is_none().then(|| keys.collect::<Vec<_>>().join(", "));
-            problems.add(
-                entry.place,
-                section,
-                format!("unknown key {}", quoted(&entry.key)),
-                expected,
-                suggestion,
-            );
+            let path = format!("{section}.{}", bare(&entry.key));
+            problems.add(entry.place, path, "unknown key", expected, suggestion);
             continue;
         };
         let mut reader = Reader {
@@ -409,7 +400,9 @@ fn suggest(section: Option<&str>, key: &str, problems: &Problems<'_>) -> Option<
     if section.is_some() && SECTIONS.iter().any(|section| section.name == key) {
         return Some(format!("`{key}` is a section: write it at the start of a line"));
     }
-    let near = nearest(&key, FIELDS.iter().map(|field| field.key))?;
+    // The beginning of a word is too weak a hint across sections: `jobs` is not `jobs_cv`.
+    let slips = |field: &&Field| slips(&key, field.key).is_some();
+    let near = nearest(&key, FIELDS.iter().filter(slips).map(|field| field.key))?;
     let field = FIELDS.iter().find(|field| field.key == near)?;
     Some(format!("did you mean `{}` under `{}`?", field.key, field.section))
 }
@@ -418,16 +411,10 @@ fn suggest(section: Option<&str>, key: &str, problems: &Problems<'_>) -> Option<
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
-        let distance = strsim::damerau_levenshtein(word, candidate);
-        // One slip in three letters; `images` must not become `image_gib`.
-        let allowed = (candidate.chars().count().min(word.chars().count()) / 3).clamp(1, 4);
-        let extends = word.len() >= 4 && (candidate.starts_with(word) || word.starts_with(candidate));
-        let distance = if distance <= allowed {
-            distance
-        } else if extends {
-            // `duration_p90` for `duration_p90_s`: better than nothing, worse than any real slip.
-            100 + distance
-        } else {
+        let begins = word.len() >= 4 && (candidate.starts_with(word) || word.starts_with(candidate));
+        // `duration_p90` for `duration_p90_s`: better than nothing, worse than any slip.
+        let Some(distance) = slips(word, candidate).or_else(|| begins.then_some(100 + candidate.len()))
+        else {
             continue;
         };
         if best.is_none_or(|(least, _)| distance < least) {
@@ -435,6 +422,13 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&
         }
     }
     best.map(|(_, word)| word)
+}
+
+/// Returns how many slips of the fingers lie between two words, if they are few: one in three letters.
+fn slips(word: &str, known: &str) -> Option<usize> {
+    let distance = strsim::damerau_levenshtein(word, known);
+    let allowed = (known.chars().count().min(word.chars().count()) / 3).clamp(1, 4);
+    (distance <= allowed).then_some(distance)
 }
 
 /// Reads the value of one key.
@@ -463,8 +457,12 @@ impl Reader<'_, '_> {
                 if let Some(word) = words.iter().find(|word| **word == text) {
                     return Some(Value::Text((*word).into()));
                 }
-                let near = nearest(&text.to_lowercase().replace('_', "-"), words.iter().copied());
-                let suggestion = near.map(|near| format!("did you mean `{near}`?"));
+                let lower = text.to_lowercase().replace('_', "-");
+                let suggestion = if self.field.key == "target" && REFUSED_TARGETS.contains(&lower.as_str()) {
+                    Some(format!("`dataops-infra explain {lower}` says why"))
+                } else {
+                    nearest(&lower, words.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+                };
                 self.refuse(node, &path, format!("{} is not known", quoted(text)), suggestion)
             }
             Kind::Text(longest) => {
@@ -539,7 +537,11 @@ impl Reader<'_, '_> {
         let (message, suggestion) = match &node.content {
             Content::Scalar { text, plain: true } if !node.is_null() => match quantity::decimal(text) {
                 Some(number) if range.contains(number) => return Some(number),
-                Some(_) => (format!("{} is out of range", quoted(text)), None),
+                Some(number) => (
+                    format!("{} is out of range", quoted(text)),
+                    share_hint(number, range),
+                ),
+                None if is_beyond_floats(text) => (format!("{} is not a finite number", quoted(text)), None),
                 None => (
                     format!("{} is not a number", quoted(text)),
                     number_hint(text, self.field.unit),
@@ -680,7 +682,10 @@ impl Reader<'_, '_> {
 
     fn burst(&mut self, node: &Node, path: &str) -> Option<Burst> {
         let Content::Mapping(entries) = &node.content else {
-            return self.refuse(node, path, has(node), None);
+            let expected = "a mapping with hour, pipelines and window_s".to_owned();
+            self.problems
+                .add(node.place, path, has(node), Some(expected), None);
+            return None;
         };
         let mut bad = false;
         let mut number = |key: &str, range: Range, unit: &str, whole: bool| -> Option<f64> {
@@ -727,9 +732,9 @@ impl Reader<'_, '_> {
         {
             bad = true;
             let near = nearest(&entry.key, known.into_iter()).map(|near| format!("did you mean `{near}`?"));
-            let message = format!("unknown key {}", quoted(&entry.key));
+            let path = format!("{path}.{}", bare(&entry.key));
             self.problems
-                .add(entry.place, path, message, Some(known.join(", ")), near);
+                .add(entry.place, path, "unknown key", Some(known.join(", ")), near);
         }
         for key in ["hour", "pipelines"] {
             if !entries.iter().any(|entry| entry.key == key) {
@@ -809,6 +814,22 @@ fn family_hint(text: &str) -> Option<String> {
     is_family(family).then(|| format!("did you mean `{family}`?"))
 }
 
+/// Returns whether text stands for a number that no profile may hold: `.nan`, `.inf`, `1e999`.
+fn is_beyond_floats(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let word = unsigned.strip_prefix('.').unwrap_or(unsigned);
+    word.eq_ignore_ascii_case("nan")
+        || word.eq_ignore_ascii_case("inf")
+        || (unsigned.starts_with(|c: char| c.is_ascii_digit())
+            && text.parse::<f64>().is_ok_and(f64::is_infinite))
+}
+
+/// Returns a share that was written as a percentage.
+fn share_hint(number: f64, range: Range) -> Option<String> {
+    let share = number / 100.0;
+    (range.max <= 1.0 && number > 1.0 && range.contains(share)).then(|| format!("did you mean `{share}`?"))
+}
+
 /// Returns how a number was probably meant.
 fn number_hint(text: &str, unit: &str) -> Option<String> {
     let good = |text: String| quantity::decimal(&text).map(|_| format!("did you mean `{text}`?"));
@@ -848,7 +869,7 @@ fn respell(text: &str) -> Option<String> {
         "mb" => "M",
         "gb" => "G",
         "cpu" | "cpus" | "core" | "cores" => "",
-        "mcpu" | "millicpu" => "m",
+        "m" | "mcpu" | "millicpu" => "m",
         _ => return None,
     };
     Some(format!("{}{near}", end.trim()))
@@ -896,9 +917,9 @@ pub(super) fn expectation(kind: &Kind, unit: &str) -> String {
         }
         Kind::Memory(range) => {
             format!(
-                "a quantity such as 448Mi or 1Gi, {}Mi to {}Gi",
+                "a quantity such as 448Mi or 1Gi, {}Mi to {}Ti",
                 range.min,
-                range.max / 1024.0
+                range.max / 1_048_576.0
             )
         }
     }

@@ -131,8 +131,13 @@ pub(super) struct Place {
     pub(super) column: u32,
 }
 
-/// Returns text from a file so that it is safe to print: short, and without control characters.
+/// Returns text from a file so that it is safe to print: short, without control characters, in backquotes.
 pub(super) fn quoted(text: &str) -> String {
+    format!("`{}`", bare(text))
+}
+
+/// Returns text from a file so that it is safe to print: short, and without control characters.
+pub(super) fn bare(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(40)
@@ -141,7 +146,7 @@ pub(super) fn quoted(text: &str) -> String {
     if text.chars().nth(40).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
 }
 
 /// Returns whether a character may go to a terminal: no control, no change of writing direction.
