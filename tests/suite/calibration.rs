@@ -98,7 +98,6 @@ fn standard_errors_are_as_wide_as_the_scatter() {
         let n = scores.len() as f64;
         let bias = scores.iter().sum::<f64>() / n;
         let spread = (scores.iter().map(|z| z * z).sum::<f64>() / n).sqrt();
-        println!("{key:36} bias {bias:5.2} spread {spread:.2}");
         assert!(
             bias.abs() < 1.0,
             "{key}: off by {bias:.2} standard errors on average"

@@ -1,6 +1,6 @@
 //! Which column of an export holds what: names are compared without case and punctuation, order does not matter.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// What a column means to the calibration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,7 @@ fn missing_message(missing: &[(Column, Option<String>)], found: &[String]) -> St
     let shown: Vec<String> = found.iter().take(30).map(|name| format!("`{name}`")).collect();
     text.push_str(&shown.join(", "));
     if found.len() > 30 {
-        text.push_str(&format!(" and {} more", found.len() - 30));
+        let _ = write!(text, " and {} more", found.len() - 30);
     }
     text
 }

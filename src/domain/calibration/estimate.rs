@@ -304,39 +304,36 @@ impl Work<'_> {
                 );
             }
         }
-        match fit.comb {
-            Some(comb) => {
-                let grid = f64::from(comb.grid);
-                let method = "the finest grid whose every tooth stands out";
-                self.number("arrivals.schedule_grid_minutes", (grid, f64::NAN), n, method);
-                self.profile.arrivals.schedule_grid_minutes = comb.grid;
-                self.profile.arrivals.schedule_jitter_s = self.number(
-                    "arrivals.schedule_jitter_s",
-                    comb.jitter_s,
-                    n,
-                    "twice the mean delay after the grid minute",
-                );
-                if comb.offset != 0 {
-                    let message = format!(
-                        "schedules fire at minute {} of every {}; the profile has them on the full grid, which queues \
+        if let Some(comb) = fit.comb {
+            let grid = f64::from(comb.grid);
+            let method = "the finest grid whose every tooth stands out";
+            self.number("arrivals.schedule_grid_minutes", (grid, f64::NAN), n, method);
+            self.profile.arrivals.schedule_grid_minutes = comb.grid;
+            self.profile.arrivals.schedule_jitter_s = self.number(
+                "arrivals.schedule_jitter_s",
+                comb.jitter_s,
+                n,
+                "twice the mean delay after the grid minute",
+            );
+            if comb.offset != 0 {
+                let message = format!(
+                    "schedules fire at minute {} of every {}; the profile has them on the full grid, which queues \
                          the same",
-                        comb.offset, comb.grid
-                    );
-                    self.notice("schedule-offset", "info", message);
-                }
-            }
-            None => {
-                self.unknown(
-                    "arrivals.schedule_grid_minutes",
-                    "no minute of the hour stands out",
-                    tell,
+                    comb.offset, comb.grid
                 );
-                self.unknown(
-                    "arrivals.schedule_jitter_s",
-                    "no minute of the hour stands out",
-                    tell,
-                );
+                self.notice("schedule-offset", "info", message);
             }
+        } else {
+            self.unknown(
+                "arrivals.schedule_grid_minutes",
+                "no minute of the hour stands out",
+                tell,
+            );
+            self.unknown(
+                "arrivals.schedule_jitter_s",
+                "no minute of the hour stands out",
+                tell,
+            );
         }
         let shrunk = "share of each hour of the day, half a pipeline of prior from its neighbours";
         match fit.hours_interactive {
@@ -810,7 +807,7 @@ impl Durations {
     }
 
     /// Fits both readings of whole seconds and keeps the likelier.
-    fn fit(&self, clusters: &dyn Fn(&mut dyn FnMut(&[u32]))) -> Option<(Fit, &'static str)> {
+    fn fit(&self, clusters: lognormal::Clusters<'_>) -> Option<(Fit, &'static str)> {
         let rounded = lognormal::fit(&self.observations, clusters);
         let Some(cut) = &self.cut else {
             return rounded.map(|fit| (fit, "fractions of seconds"));

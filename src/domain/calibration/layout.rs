@@ -117,8 +117,8 @@ impl Births {
         lengths.sort_unstable();
         let long = lengths.get(lengths.len() * 99 / 100).copied().unwrap_or(0);
         let window = last_end.saturating_sub(first_birth);
-        for pipeline in 0..count {
-            let (at, ready) = (births.at[pipeline], first_ready[pipeline]);
+        for (pipeline, ready) in first_ready.into_iter().enumerate() {
+            let at = births.at[pipeline];
             if at == NEVER {
                 continue;
             }

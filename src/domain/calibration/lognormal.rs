@@ -55,11 +55,13 @@ impl Fit {
     }
 }
 
+/// Calls its argument once for each pipeline with the places in the observations of the pipeline's jobs.
+pub type Clusters<'a> = &'a dyn Fn(&mut dyn FnMut(&[u32]));
+
 /// Fits the law to observations with multiplicities, then widens the standard errors for jobs that share a pipeline.
 ///
-/// `clusters` calls its argument once for each pipeline with the places in `observations` of the pipeline's jobs.
 /// Returns nothing when fewer than two observations have a value.
-pub fn fit(observations: &[(Observation, u64)], clusters: &dyn Fn(&mut dyn FnMut(&[u32]))) -> Option<Fit> {
+pub fn fit(observations: &[(Observation, u64)], clusters: Clusters<'_>) -> Option<Fit> {
     let law = maximise(observations)?;
     let n: f64 = observations.iter().map(|(_, count)| *count as f64).sum();
     let information = information(observations, law);
@@ -310,9 +312,9 @@ mod tests {
             for _ in 0..60 {
                 let middle = 0.5 * (low + high);
                 if 1.0 - upper(middle) < p {
-                    low = middle
+                    low = middle;
                 } else {
-                    high = middle
+                    high = middle;
                 }
             }
             low

@@ -5,10 +5,12 @@
 //! one estimator each), `check` replays the result and compares it with what was measured.
 
 pub mod arrivals;
+pub mod check;
 pub mod columns;
 pub mod estimate;
 pub mod layout;
 pub mod lognormal;
+pub mod report;
 pub mod rows;
 pub mod synthetic;
 pub mod times;

@@ -5,6 +5,7 @@
 
 use std::cell::Cell as Counter;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::rc::Rc;
 
@@ -258,7 +259,7 @@ pub struct Reading {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Reading failed.
-    #[error("reading failed near line {line}")]
+    #[error("reading failed")]
     Io {
         /// Line of the file.
         line: u64,
@@ -272,10 +273,10 @@ pub enum ReadError {
     #[error("this is not CSV: {0}")]
     NotCsv(&'static str),
     /// The header does not fit.
-    #[error("line 1: {0}")]
+    #[error("{0}")]
     Header(#[from] HeaderError),
     /// A record without an end.
-    #[error("line {line}: a record longer than 1 MiB; is a quotation mark left open?")]
+    #[error("a record longer than 1 MiB; is a quotation mark left open?")]
     LongRecord {
         /// Line on which it starts.
         line: u64,
@@ -284,7 +285,7 @@ pub enum ReadError {
     #[error("more than {MAX_ROWS} usable rows: cut the export into shorter windows")]
     TooMany,
     /// `--runner` or `--tag` without their column.
-    #[error("line 1: no column `{0}` to filter by")]
+    #[error("no column `{0}` to filter by")]
     NoFilterColumn(Column),
     /// A header and nothing usable after it.
     #[error("{}", nothing_message(*.rows, .tallies))]
@@ -296,6 +297,17 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Returns the line of the file that it is about.
+    pub fn line(&self) -> Option<u64> {
+        match self {
+            Self::Io { line, .. } | Self::LongRecord { line } => Some(*line),
+            Self::Header(_) | Self::NoFilterColumn(_) => Some(1),
+            Self::Empty | Self::NotCsv(_) | Self::TooMany | Self::NothingUsable { .. } => None,
+        }
+    }
+}
+
 fn nothing_message(rows: u64, tallies: &BTreeMap<Reason, Tally>) -> String {
     if rows == 0 {
         return "a header and no rows".to_owned();
@@ -303,11 +315,12 @@ fn nothing_message(rows: u64, tallies: &BTreeMap<Reason, Tally>) -> String {
     let mut text = format!("none of the {rows} rows holds a finished job");
     for (reason, tally) in tallies {
         let first = tally.lines.first().copied().unwrap_or_default();
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n  {} x {} (first: line {first})",
             tally.rows,
             reason.text()
-        ));
+        );
     }
     text
 }
@@ -384,10 +397,10 @@ pub fn read(
         .from_reader(guard);
     let mut record = csv::ByteRecord::new();
     let failed = |error: csv::Error, line: u64| match error.into_kind() {
-        csv::ErrorKind::Io(source) if source.get_ref().is_some_and(|e| e.is::<LongRecord>()) => {
-            ReadError::LongRecord { line }
-        }
-        csv::ErrorKind::Io(source) => ReadError::Io { line, source },
+        csv::ErrorKind::Io(source) => match source.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(LongRecord) => ReadError::LongRecord { line },
+            None => ReadError::Io { line, source },
+        },
         _ => ReadError::NotCsv("the reader found no records"),
     };
     if !csv
@@ -825,7 +838,7 @@ mod tests {
         let reading = with_rows(&format!("{GOOD}{}\n", rows.join("\n")));
         let mut shown = String::new();
         for (reason, tally) in &reading.tallies {
-            shown.push_str(&format!("{reason:?} {} {:?}\n", tally.rows, tally.lines));
+            let _ = writeln!(shown, "{reason:?} {} {:?}", tally.rows, tally.lines);
         }
         insta::assert_snapshot!(shown, @r"
         NoPipeline 1 [4]
@@ -892,7 +905,7 @@ mod tests {
         this is not CSV: it holds NUL bytes
         this is not CSV: it is JSON; `--help` shows how to turn the API's answer into CSV with jq
         this is not CSV: it is UTF-16; save it as UTF-8
-        line 1: no column `pipeline_id`; no column `stage`; no column `status`; no column `started_at`; no column `duration`; no column `created_at`; found: `hello`
+        no column `pipeline_id`; no column `stage`; no column `status`; no column `started_at`; no column `duration`; no column `created_at`; found: `hello`
         a header and no rows
         ");
     }
@@ -929,6 +942,6 @@ mod tests {
             ..ReadOptions::default()
         };
         let error = read(none.as_bytes(), &options, &mut |_| {}).unwrap_err();
-        assert_eq!(error.to_string(), "line 1: no column `runner_id` to filter by");
+        assert_eq!(error.to_string(), "no column `runner_id` to filter by");
     }
 }

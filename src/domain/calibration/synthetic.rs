@@ -314,7 +314,7 @@ impl Export {
             cells[1] = (500 + job.pipeline).to_string();
             cells[2] = format!("stage {}", job.stage);
             cells[3] = format!("job {}", job.number);
-            cells[4] = job.status.to_owned();
+            job.status.clone_into(&mut cells[4]);
             let round = |seconds: f64| {
                 if self.fractions {
                     (seconds * 1000.0).round() / 1000.0
@@ -327,7 +327,7 @@ impl Export {
             cells[7] = self.stamp(round(job.finished));
             cells[8] = round(job.duration).to_string();
             cells[9] = round(job.started - job.ready).to_string();
-            cells[10] = "7".to_owned();
+            "7".clone_into(&mut cells[10]);
             cells[11] = format!("\"jobs{}{id}\"", self.delimiter);
             if self.source {
                 let by = if pipelines[job.pipeline].scheduled {
