@@ -29,22 +29,18 @@ pub fn page(report: &Report) -> Page {
     page.table(unused(rows));
 
     page.heading("Found");
-    let mut table = Table::new(&["key", ">value", ">± error", ">n", "how"]);
+    let mut table = Table::new(&["key", ">value", ">± error", ">n"]);
     for one in &report.estimates {
         let value = match &one.value {
             Figure::Number(value) => shown(*value),
             Figure::Weights(weights) => sparkline(weights),
         };
         let error = one.standard_error.map_or_else(String::new, shown);
-        table.row([
-            one.key.clone(),
-            value,
-            error,
-            one.n.to_string(),
-            one.method.clone(),
-        ]);
+        table.row([one.key.clone(), value, error, one.n.to_string()]);
     }
     page.table(table);
+
+    page.text("n counts what each rests on: jobs, pipelines, stages. --output json and the comments of the profile say how each was found.");
 
     page.heading("Not in the history");
     page.text(format!("These keep the values of {}.", report.inputs.base));

@@ -160,7 +160,7 @@ pub fn estimate(reading: &Reading, base: &Profile, options: &EstimateOptions) ->
     work.pipeline(&layout, &births);
     work.job(&groups);
     work.runner(slots);
-    work.general(&births, days);
+    work.general(days);
     let mut estimates = work.estimates;
     estimates.append(&mut work.extra);
     Calibration {
@@ -598,7 +598,7 @@ impl Work<'_> {
                 )
             }
         } else {
-            let why = "no job ran into a limit";
+            let why = "no job ran past the limit that is assumed";
             self.unknown(
                 KEY,
                 why,
@@ -629,7 +629,7 @@ impl Work<'_> {
         }
     }
 
-    fn general(&mut self, births: &Births, days: f64) {
+    fn general(&mut self, days: f64) {
         for (key, why, how) in [
             (
                 "host.*",
@@ -661,6 +661,11 @@ impl Work<'_> {
                 self.reading.naive_times
             );
             self.notice("naive-times", "warning", message);
+        }
+        if self.options.zone == TimeZone::UTC && self.reading.offset_times > self.reading.rows {
+            let message = "the time stamps are at an offset from UTC and hours are counted in UTC; if the team's day is \
+                           meant, say its zone with --timezone";
+            self.notice("offset-times", "warning", message);
         }
         let absent = self.reading.columns.absent();
         let lost = |column: Column| match column {
@@ -731,7 +736,6 @@ impl Work<'_> {
             );
             self.notice("contradictions", "warning", message);
         }
-        let _ = births;
     }
 }
 

@@ -251,6 +251,8 @@ pub struct Reading {
     pub delimiter: char,
     /// Time stamps without an offset, read in the zone asked for.
     pub naive_times: u64,
+    /// Time stamps with an offset other than zero.
+    pub offset_times: u64,
     /// Rows whose duration disagrees with start and end by more than 2 s and 5 %.
     pub contradictions: Tally,
 }
@@ -542,6 +544,7 @@ impl<'a> Reader<'a> {
                 columns,
                 delimiter: char::from(delimiter),
                 naive_times: 0,
+                offset_times: 0,
                 contradictions: Tally::default(),
             },
             pipelines: Names::default(),
@@ -675,6 +678,7 @@ impl<'a> Reader<'a> {
                 Cell::Value((at, how)) => {
                     *place = at;
                     self.reading.naive_times += u64::from(how == Zone::Assumed);
+                    self.reading.offset_times += u64::from(how == Zone::Offset);
                 }
                 Cell::Empty => {}
                 Cell::Unreadable => unreadable = true,
