@@ -8,6 +8,8 @@ use super::{Burst, Loaded, quantity};
 
 /// Files that may extend one another at most.
 const MAX_EXTENDS: usize = 8;
+/// Bytes of the name of a file that is extended at most.
+const MAX_FILE_NAME: usize = 1000;
 /// Bursts of a day at most.
 pub(super) const MAX_BURSTS: usize = 200;
 /// Families with a speed of their own at most.
@@ -240,6 +242,17 @@ fn base(
             format!("there is no profile {}", quoted(name)),
             expected,
             suggestion,
+        );
+        return Ok(Draft::default());
+    }
+    // The name appears in messages and assumptions from here on.
+    if !name.chars().all(is_printable) || name.len() > MAX_FILE_NAME {
+        problems.add(
+            at,
+            "extends",
+            format!("{} cannot be the name of a file", quoted(name)),
+            expected,
+            None,
         );
         return Ok(Draft::default());
     }
@@ -589,11 +602,12 @@ impl Reader<'_, '_> {
         let path = self.path.clone();
         let text = self.word(node)?;
         let memory = matches!(self.field.kind, Kind::Memory(_));
+        // `448` is 448 bytes and `250` is 250 CPUs to Kubernetes, `400m` is less than a byte; none of it was meant.
+        let bare = quantity::decimal(text).or_else(|| quantity::decimal(text.strip_suffix('m')?));
+        let suspicious = |number: f64| memory && number < 1.0 && bare.is_some_and(|bare| bare != 0.0);
         match read(text) {
-            Some(number) if range.contains(number) => Some(Value::Number(number)),
+            Some(number) if range.contains(number) && !suspicious(number) => Some(Value::Number(number)),
             Some(_) => {
-                // `448` is 448 bytes and `250` is 250 CPUs to Kubernetes; neither was meant.
-                let bare = quantity::decimal(text).or_else(|| quantity::decimal(text.strip_suffix('m')?));
                 let (meant, unit) = match bare {
                     Some(number) if range.contains(number) => {
                         (Some(write(number)), if memory { "bytes" } else { "CPUs" })
