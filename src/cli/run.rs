@@ -51,7 +51,7 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Plan(args) => plan::run(args, context).into(),
         Command::Simulate(args) => simulate::run(args, context).into(),
         Command::Calibrate(args) => calibrate::run(args, context),
-        Command::Workload(args) => workload::run(args, context).into(),
+        Command::Workload(args) => workload::run(args, context),
         Command::Catalog(args) => catalog::run(args, context).into(),
         Command::Explain(args) => explain::run(args, context).into(),
         Command::Up(args) => up::run(args, context),
