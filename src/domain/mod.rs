@@ -9,10 +9,12 @@ pub mod contention;
 pub mod disk;
 pub mod explain;
 pub mod memory;
+pub mod parallel;
 pub mod profile;
 pub mod queueing;
 pub mod random;
 pub mod simulation;
+pub mod sizing;
 #[cfg(test)]
 pub mod testing;
 pub mod units;

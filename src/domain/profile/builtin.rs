@@ -145,6 +145,38 @@ static OVERRIDES: &[Override] = &[
         basis: Basis::Assumed,
         source: "nodes are replaced with their image; 30 to 49 days lead to the documented 300 GiB",
     },
+    Override {
+        profile: POT,
+        section: "host",
+        key: "minimum_vcpus",
+        value: || Value::Integer(2),
+        basis: Basis::Vendor,
+        source: super::fields::INSTALLATION,
+    },
+    Override {
+        profile: POT,
+        section: "host",
+        key: "minimum_memory_gib",
+        value: || Value::Number(8.0),
+        basis: Basis::Vendor,
+        source: super::fields::INSTALLATION,
+    },
+    Override {
+        profile: EKS,
+        section: "host",
+        key: "minimum_vcpus",
+        value: || Value::Integer(2),
+        basis: Basis::Vendor,
+        source: super::fields::COMPARISON,
+    },
+    Override {
+        profile: EKS,
+        section: "host",
+        key: "minimum_memory_gib",
+        value: || Value::Number(4.0),
+        basis: Basis::Vendor,
+        source: super::fields::COMPARISON,
+    },
 ];
 
 /// Returns the names of the built-in profiles.
@@ -316,6 +348,8 @@ fn blank() -> Profile {
             overhead_mib: N,
             memory_headroom: N,
             smt_yield: N,
+            minimum_vcpus: 0,
+            minimum_memory_gib: N,
             reference_thread: String::new(),
             thread_speeds: Vec::new(),
         },

@@ -552,6 +552,22 @@ pub static FIELDS: &[Field] = &[
             }
         },
     },
+    integer!(
+        host.minimum_vcpus = 4,
+        1..=448,
+        "vCPU",
+        Vendor,
+        INSTALLATION,
+        "Threads that the vendor's installation page asks for; binding only with --strict-minimums."
+    ),
+    number!(
+        host.minimum_memory_gib = 16.0,
+        within(0.5, 24_576.0),
+        "GiB",
+        Vendor,
+        INSTALLATION,
+        "Memory that the vendor's installation page asks for; binding only with --strict-minimums."
+    ),
     field!(host.thread_speeds @ thread_speeds, Speeds(Vec::new()), Kind::Speeds(within(0.05, 20.0)), "c5 threads", Assumed,
         "those of the catalog",
         "Thread speeds by instance family, in c5 threads, that replace those of the catalog."),

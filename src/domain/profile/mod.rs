@@ -158,6 +158,10 @@ pub struct Host {
     pub memory_headroom: f64,
     /// Work of two busy threads of a core relative to one.
     pub smt_yield: f64,
+    /// Hardware threads that the vendor's installation page asks for; binding with `--strict-minimums` only.
+    pub minimum_vcpus: u32,
+    /// GiB of memory that the vendor's installation page asks for; binding with `--strict-minimums` only.
+    pub minimum_memory_gib: f64,
     /// Family whose thread durations are measured on.
     pub reference_thread: String,
     /// Thread speeds by family that replace the catalog's, in c5 threads.

@@ -1,0 +1,8 @@
+//! Workload and catalog → the host we choose, and everything rejected with its reason.
+
+pub mod evaluate;
+pub mod pods;
+pub mod search;
+
+#[cfg(test)]
+mod tests;
