@@ -1,5 +1,6 @@
 //! Values to text: the only room that knows comfy-table, indicatif, colours and the width of a terminal.
 
+pub mod calibration;
 pub mod document;
 pub mod log;
 pub mod markdown;

@@ -24,8 +24,8 @@ impl Spinner {
     }
 
     /// Changes the text.
-    pub fn say(&self, text: String) {
-        self.0.set_message(text);
+    pub fn say(&self, text: impl Into<String>) {
+        self.0.set_message(text.into());
     }
 }
 

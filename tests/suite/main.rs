@@ -1,5 +1,6 @@
 //! Tests of the program as a whole. One binary with a module for each subject, because each binary links the SDKs anew.
 
+mod calibration;
 mod cli;
 mod golden;
 mod iam;

@@ -11,14 +11,17 @@ mod parse;
 mod problem;
 mod quantity;
 mod schema;
+mod suggest;
+mod value;
 mod write;
 
 pub use builtin::{builtin, builtin_names, builtin_yaml};
 pub use fields::{Basis, Field};
 pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
-pub use parse::{nearest, parse, parse_bytes};
+pub use parse::{parse, parse_bytes};
 pub use problem::{Problem, ProfileErrors};
 pub use schema::json_schema;
+pub use suggest::nearest;
 pub use write::{json, shown, to_yaml, to_yaml_with};
 
 /// A profile and where each of its values comes from.

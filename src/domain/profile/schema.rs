@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::fields::{FIELDS, Field, Kind, Range, SECTIONS};
-use super::parse::{DEFAULT_WINDOW_S, MAX_BURST_PIPELINES, MAX_BURSTS, MAX_WINDOW_S};
+use super::value::{DEFAULT_WINDOW_S, MAX_BURST_PIPELINES, MAX_BURSTS, MAX_WINDOW_S};
 use super::write::json_number;
 use super::{builtin, builtin_names, write};
 
@@ -87,19 +87,22 @@ fn number(range: Range) -> Map<String, Json> {
 }
 
 fn shape(field: &Field) -> Map<String, Json> {
-    const FAMILY: &str = "^[a-z][a-z0-9-]*$";
-    const CPU: &str = "^[0-9]*\\.?[0-9]*([eE][-+]?[0-9]+)?(n|u|m|k)?$";
-    const MEMORY: &str = "^[0-9]*\\.?[0-9]*([eE][-+]?[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$";
+    const FAMILY: &str = "^[a-z][a-z-]*[0-9][a-z0-9-]*$";
+    const CPU: &str = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][-+]?[0-9]+)?(n|u|m|k)?$";
+    const MEMORY: &str = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][-+]?[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$";
     match field.kind {
         Kind::Number(range) => number(range),
         Kind::Integer(min, max) => object(json!({ "type": "integer", "minimum": min, "maximum": max })),
         Kind::DivisorOf60 => object(json!({ "enum": [1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60] })),
         Kind::Choice(words) => object(json!({ "enum": words })),
-        Kind::Text(longest) => object(json!({ "type": "string", "minLength": 1, "maxLength": longest })),
+        Kind::Text(longest) => {
+            object(json!({ "type": ["string", "number", "boolean"], "minLength": 1, "maxLength": longest }))
+        }
         Kind::Family => object(json!({ "type": "string", "maxLength": 20, "pattern": FAMILY })),
         Kind::Weights => object(json!({
             "type": "array", "minItems": 24, "maxItems": 24,
             "items": { "type": "number", "minimum": 0, "maximum": 1_000_000_000 },
+            "contains": { "exclusiveMinimum": 0 },
         })),
         Kind::Bursts => object(json!({
             "type": "array", "maxItems": MAX_BURSTS,

@@ -193,8 +193,8 @@ fn quantities_that_kubernetes_would_misread_are_refused() {
   system_memory: 450MB
 "
     ), @r#"
-    mine.yaml:2:16: kubernetes.cpu_request: `250` means 250 CPUs and is out of range; expected a quantity such as 250m or 0.5, 1m to 192 CPUs; did you mean `250m`?
-    mine.yaml:3:19: kubernetes.memory_request: `448` means 448 bytes and is out of range; expected a quantity such as 448Mi or 1Gi, 4Mi to 24Ti; did you mean `448Mi`?
+    mine.yaml:2:16: kubernetes.cpu_request: `250` means 250 CPUs to Kubernetes; expected a quantity such as 250m or 0.5, 1m to 192 CPUs; did you mean `250m`?
+    mine.yaml:3:19: kubernetes.memory_request: `448` means 448 bytes to Kubernetes; expected a quantity such as 448Mi or 1Gi, 4Mi to 24Ti; did you mean `448Mi`?
     mine.yaml:4:15: kubernetes.system_cpu: `300 m` is no Kubernetes quantity; expected a quantity such as 250m or 0.5, 0m to 192 CPUs; did you mean `300m`?
     mine.yaml:5:18: kubernetes.system_memory: `450MB` is no Kubernetes quantity; expected a quantity such as 448Mi or 1Gi, 0Mi to 24Ti; did you mean `450M`?
     "#);
@@ -213,6 +213,11 @@ fn quantities_that_kubernetes_would_misread_are_refused() {
     mine.yaml:4:15: kubernetes.system_cpu: holds a list of 1; expected a quantity such as 250m or 0.5, 0m to 192 CPUs
     mine.yaml:5:18: kubernetes.system_memory: `-1Mi` is out of range; expected a quantity such as 448Mi or 1Gi, 0Mi to 24Ti
     "#);
+    insta::assert_snapshot!(complaints("kubernetes: {memory_request: 400m, system_memory: 450}"), @r#"
+    mine.yaml:1:30: kubernetes.memory_request: `400m` is out of range; expected a quantity such as 448Mi or 1Gi, 4Mi to 24Ti; did you mean `400Mi`?
+    mine.yaml:1:51: kubernetes.system_memory: `450` means 450 bytes to Kubernetes; expected a quantity such as 448Mi or 1Gi, 0Mi to 24Ti; did you mean `450Mi`?
+    "#);
+    assert!(parse_text("kubernetes: {system_memory: 0, system_cpu: 0}").is_ok());
     let loaded =
         parse_text("kubernetes: {cpu_request: 1, memory_request: \"1.5Gi\", system_cpu: 0.5}").unwrap();
     let kubernetes = &loaded.profile.kubernetes;
@@ -436,7 +441,7 @@ fn hostile_files_end_quickly_in_an_error() {
         let begun = std::time::Instant::now();
         let errors = parse_text(&text).expect_err(what);
         let seconds = begun.elapsed().as_secs_f64();
-        assert!(seconds < 2.0, "{what} took {seconds} s");
+        assert!(seconds < 5.0, "{what} took {seconds} s");
         assert!(
             errors.problems.len() <= 51,
             "{what} reports {}",
@@ -500,6 +505,7 @@ fn files_extend_files_but_not_in_circles() {
     insta::assert_snapshot!(from("extends: circle.yaml").unwrap_err().to_string(), @"team/circle.yaml:1:10: extends: the files extend each other in a circle: `team/mine.yaml` → `team/circle.yaml` → `team/mine.yaml`");
     insta::assert_snapshot!(from("extends: ./mine.yaml").unwrap_err().to_string(), @"team/mine.yaml:1:10: extends: the files extend each other in a circle: `team/mine.yaml` → `team/mine.yaml`");
     insta::assert_snapshot!(from("extends: bad.yaml").unwrap_err().to_string(), @"team/bad.yaml:2:11: slo.wait_s: `soon` is not a number; expected a number, 0 to 86400 s");
+    insta::assert_snapshot!(from("extends: \"a\\e[31m.yaml\"").unwrap_err().to_string(), @"team/mine.yaml:1:10: extends: `a�[31m.yaml` cannot be the name of a file; expected proof-of-technology, production, kubernetes or a file such as ./base.yaml");
     insta::assert_snapshot!(from("extends: gone.yaml\njob: 5").unwrap_err().to_string(), @r#"
     team/mine.yaml:1:10: extends: cannot read `team/gone.yaml`: no such file
     team/mine.yaml:2:6: job: holds `5`; expected a mapping with some of the keys duration_p90_s, duration_sigma, duration_icc, timeout_s, cpu_fixed_s, cpu_per_s, rss_median_mib, rss_sigma
