@@ -1,15 +1,13 @@
 //! Tests of the program as a whole. One binary with a module for each subject, because each binary links the SDKs anew.
 
+mod bench;
 mod calibration;
+mod catalog_data;
+#[cfg(feature = "aws")]
+mod catalog_refresh;
 mod cli;
 mod golden;
 mod iam;
 mod layering;
 mod readme;
 mod tree;
-//! Whole program against real counterparts: one binary, a module for each part, because each binary links the SDKs anew.
-
-mod bench;
-mod catalog_data;
-#[cfg(feature = "aws")]
-mod catalog_refresh;
