@@ -15,7 +15,7 @@ Recommend:
 
 Describe a workload:
   dataops-infra workload list
-  dataops-infra workload show production > team.yaml
+  dataops-infra workload show production --yaml > team.yaml
   dataops-infra workload check team.yaml
   dataops-infra calibrate jobs.csv
 

@@ -100,7 +100,11 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if json && error.use_stderr() {
         let text = error.render().to_string();
         let message = text.split("\n\n").next().unwrap_or_default();
-        let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
+        let message = match error.kind() {
+            // Its text would be the whole help.
+            Usage::DisplayHelpOnMissingArgumentOrSubcommand => "no command is given".to_owned(),
+            _ => message.strip_prefix("error: ").unwrap_or(message).to_owned(),
+        };
         let log = Log { json, colour: false };
         log.say(&Message {
             level: "error",
