@@ -23,7 +23,8 @@ fn block(block: &Block) -> String {
         }
         Block::Pairs(pairs) => {
             let pair = |(name, value): &(String, String)| {
-                format!("- **{}**: {}", inline(name), inline(value).replace('\n', "\n  "))
+                let line = format!("- **{}**: {}", inline(name), inline(value).replace('\n', "\n  "));
+                line.trim_end().to_owned()
             };
             pairs.iter().map(pair).collect::<Vec<_>>().join("\n")
         }
