@@ -129,7 +129,6 @@ fn domain_is_a_function_of_its_arguments() {
         "std::env",
         "std::process",
         "std::net",
-        "std::thread",
         "tokio::",
         "clap::",
         "indicatif::",
