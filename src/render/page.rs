@@ -12,7 +12,7 @@ pub enum Align {
     Right,
 }
 
-/// A table: the last wide text column wraps when the terminal is narrow.
+/// A table. Where the terminal is narrow, columns of words wrap; the last one may go below its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     /// Header and alignment of each column.
