@@ -170,6 +170,8 @@ pub enum Ending {
     Answer(Answer),
     /// Text in a format of its own: a completion script, a manual page.
     Raw(Vec<u8>),
+    /// The same, with an exit code of its own: a profile that is written and could not be checked.
+    Written(Vec<u8>, Exit),
     /// An answer on stdout, and on stderr why the command did not do what it was asked for.
     Refused(Answer, Failure),
     /// No answer.

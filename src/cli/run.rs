@@ -33,6 +33,10 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
             Ok(()) => code(Exit::Done),
             Err(failure) => fail(&failure, log),
         },
+        Ending::Written(bytes, exit) => match print(&bytes) {
+            Ok(()) => code(exit),
+            Err(failure) => fail(&failure, log),
+        },
         Ending::Refused(answer, refusal) => match show(&answer, &context, style) {
             Ok(()) => fail(&refusal, log),
             Err(failure) => fail(&failure, log),
@@ -46,8 +50,8 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
     match command {
         Command::Plan(args) => plan::run(args, context).into(),
         Command::Simulate(args) => simulate::run(args, context).into(),
-        Command::Calibrate(args) => calibrate::run(args, context).into(),
-        Command::Workload(args) => workload::run(args, context).into(),
+        Command::Calibrate(args) => calibrate::run(args, context),
+        Command::Workload(args) => workload::run(args, context),
         Command::Catalog(args) => catalog::run(args, context).into(),
         Command::Explain(args) => explain::run(args, context).into(),
         Command::Up(args) => up::run(args, context),

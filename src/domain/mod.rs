@@ -3,7 +3,20 @@
 //! Workload and catalog go in, decisions come out; the seed of every simulation is an argument.
 #![deny(clippy::disallowed_methods)]
 
+pub mod calibration;
 pub mod catalog;
+pub mod contention;
+pub mod disk;
 pub mod explain;
+pub mod memory;
+pub mod parallel;
+pub mod plan;
 pub mod profile;
+pub mod queueing;
+pub mod random;
+pub mod simulation;
+pub mod sizing;
+#[cfg(test)]
+pub mod testing;
 pub mod units;
+pub mod workload;

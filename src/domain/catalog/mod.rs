@@ -1,96 +1,18 @@
 //! Instance types and prices as values, each with its region, date and source.
+//!
+//! `embedded` reads the tables compiled in, `document` the file that `catalog refresh` keeps; `price_list` understands
+//! the documents of AWS' price list, and `families` holds what is said of whole families.
 
-use super::units::Micros;
+mod document;
+mod embedded;
+mod families;
+pub mod price_list;
+mod value;
 
-/// Where a price came from and when.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Price {
-    /// Dollars an hour (instances) or the unit that the item names.
-    pub amount: Micros,
-    /// Region the price holds in.
-    pub region: String,
-    /// Day the source was read, `YYYY-MM-DD`.
-    pub date: String,
-    /// Address or name of the source.
-    pub source: String,
-}
-
-/// An x86-64 instance type that can host a runner.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InstanceType {
-    /// Such as `c5.xlarge`.
-    pub name: String,
-    /// Hardware threads.
-    pub vcpus: u32,
-    /// Threads of a core, 1 or 2.
-    pub threads_per_core: u32,
-    /// Nominal memory.
-    pub memory_mib: u32,
-    /// EBS bandwidth that can be sustained, Mbit/s.
-    pub ebs_baseline_mbps: u32,
-    /// Network as AWS words it, such as `Up to 10 Gigabit`.
-    pub network: String,
-    /// Whether AWS lists the type as current generation.
-    pub current_generation: bool,
-    /// Share of a thread that can be used for ever on burstable types; none on the others.
-    pub burstable_baseline: Option<f64>,
-    /// Pods a node can address with the VPC CNI without prefix delegation.
-    pub max_pods: u32,
-    /// Thread speed in c5 threads; none if nobody has measured or assumed one: then the type is no candidate.
-    pub thread_speed: Option<f64>,
-    /// On-demand Linux price in the catalog's region.
-    pub price: Option<Price>,
-}
-
-impl InstanceType {
-    /// Returns the family, the part before the dot.
-    pub fn family(&self) -> &str {
-        self.name
-            .split_once('.')
-            .map_or(self.name.as_str(), |(family, _)| family)
-    }
-}
-
-/// Prices of everything that is not an instance.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServicePrices {
-    /// gp3 storage, dollars per GB and month.
-    pub gp3_gib_month: Price,
-    /// gp3 IOPS above 3000, dollars each and month.
-    pub gp3_iops_month: Price,
-    /// gp3 throughput above 125 MB/s, dollars per MB/s and month.
-    pub gp3_mbps_month: Price,
-    /// EKS control plane on a version in standard support, dollars an hour.
-    pub eks_control_plane_hour: Price,
-    /// EKS control plane on a version in extended support, dollars an hour.
-    pub eks_extended_hour: Price,
-    /// Standard-resolution CloudWatch alarm, dollars per alarm metric and month.
-    pub cloudwatch_alarm_month: Price,
-    /// CloudWatch custom metric, first tier, dollars a month.
-    pub cloudwatch_metric_month: Price,
-    /// Public IPv4 address, dollars an hour.
-    pub public_ipv4_hour: Price,
-    /// NAT gateway, dollars an hour.
-    pub nat_gateway_hour: Price,
-    /// NAT gateway, dollars per GB processed.
-    pub nat_gateway_gb: Price,
-    /// CPU above the baseline of a burstable type in unlimited mode, dollars per vCPU-hour.
-    pub burstable_surplus_vcpu_hour: Price,
-}
-
-/// The table a plan is made from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Catalog {
-    /// Region the caller asked for.
-    pub region: String,
-    /// Region the prices are from; differs from `region` when the table has none for it.
-    pub price_region: String,
-    /// Day of the oldest instance price used.
-    pub date: String,
-    /// `embedded` or the path of the refreshed file.
-    pub origin: String,
-    /// Types offered in the region, by name.
-    pub types: Vec<InstanceType>,
-    /// Everything else that costs.
-    pub services: ServicePrices,
-}
+pub use document::{BadCatalog, SCHEMA};
+pub use embedded::{STAND_IN_REGION, UnknownRegion};
+pub use families::{
+    QualifiedFamily, SMALLEST_MEMORY_MIB, ThreadSpeed, burstable_baseline, is_listed_family, max_pods,
+    qualified_families, thread_speed,
+};
+pub use value::{Catalog, InstanceType, Price, ServicePrices};

@@ -1,7 +1,52 @@
 //! A checked workload profile: what runs, how it arrives, what it may wait.
 //!
 //! The values here are already in range; `parse` turns YAML into them, `fields` is the one table of keys,
-//! ranges, defaults and provenance that parsing, the JSON Schema and the printed assumptions share.
+//! ranges, defaults and provenance that parsing, the JSON Schema and the printed assumptions share. `node` is the
+//! only file that knows the YAML parser; `write` goes the other way.
+
+mod builtin;
+pub mod fields;
+mod node;
+mod parse;
+mod problem;
+mod quantity;
+mod schema;
+mod suggest;
+mod value;
+mod write;
+
+pub use builtin::{builtin, builtin_names, builtin_yaml};
+pub use fields::{Basis, Field};
+pub use node::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
+pub use parse::{parse, parse_bytes};
+pub use problem::{Problem, ProfileErrors};
+pub use schema::json_schema;
+pub use suggest::nearest;
+pub use write::{json, shown, to_yaml, to_yaml_with};
+
+/// A profile and where each of its values comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The profile.
+    pub profile: Profile,
+    /// Every value with its basis, in the order of the file format.
+    pub assumptions: Vec<Assumption>,
+}
+
+/// A value that an answer rests on.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Assumption {
+    /// The full key, such as `arrivals.pipelines_per_weekday`.
+    pub key: String,
+    /// The value as a person reads it.
+    pub value: String,
+    /// The unit of the value; empty for shares and words.
+    pub unit: String,
+    /// Where the value comes from.
+    pub basis: Basis,
+    /// The page, the reasoning, or `file:line` of the user's own file.
+    pub source: String,
+}
 
 /// Where the runner lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -113,6 +158,10 @@ pub struct Host {
     pub memory_headroom: f64,
     /// Work of two busy threads of a core relative to one.
     pub smt_yield: f64,
+    /// Hardware threads that the vendor's installation page asks for; binding with `--strict-minimums` only.
+    pub minimum_vcpus: u32,
+    /// GiB of memory that the vendor's installation page asks for; binding with `--strict-minimums` only.
+    pub minimum_memory_gib: f64,
     /// Family whose thread durations are measured on.
     pub reference_thread: String,
     /// Thread speeds by family that replace the catalog's, in c5 threads.
@@ -216,3 +265,12 @@ pub struct Profile {
     /// Pods and nodes (EKS only).
     pub kubernetes: Kubernetes,
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "hostile input is made up in one line each, and timed"
+)]
+mod tests;

@@ -1,0 +1,9 @@
+//! Workload and catalog → the host we choose, and everything rejected with its reason.
+
+pub mod evaluate;
+pub mod pods;
+pub mod recommend;
+pub mod search;
+
+#[cfg(test)]
+mod tests;
