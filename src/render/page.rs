@@ -43,6 +43,18 @@ impl Table {
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(cells);
     }
+
+    /// Returns the table with as many headers and cells in each row as its widest row has.
+    pub(super) fn filled_up(&self) -> Self {
+        let mut table = self.clone();
+        let lengths = table.rows.iter().map(Vec::len);
+        let width = lengths.fold(table.columns.len(), usize::max);
+        table.columns.resize_with(width, Default::default);
+        for row in &mut table.rows {
+            row.resize_with(width, Default::default);
+        }
+        table
+    }
 }
 
 /// One piece of a page.

@@ -103,23 +103,13 @@ struct Grid {
 
 impl Grid {
     fn of(table: &Table) -> Self {
-        let count = table
-            .rows
-            .iter()
-            .map(Vec::len)
-            .chain([table.columns.len()])
-            .max()
-            .unwrap_or(0);
-        let column = |n: usize| table.columns.get(n).cloned().unwrap_or_default();
-        let cell = |row: &Vec<String>, n: usize| row.get(n).map(|cell| printable(cell)).unwrap_or_default();
+        let table = table.filled_up();
+        let printable = |cells: &Vec<String>| cells.iter().map(|cell| printable(cell)).collect();
+        let (headers, aligns): (Vec<String>, _) = table.columns.into_iter().unzip();
         Self {
-            headers: (0..count).map(|n| printable(&column(n).0)).collect(),
-            aligns: (0..count).map(|n| column(n).1).collect(),
-            rows: table
-                .rows
-                .iter()
-                .map(|row| (0..count).map(|n| cell(row, n)).collect())
-                .collect(),
+            headers: printable(&headers),
+            aligns,
+            rows: table.rows.iter().map(printable).collect(),
         }
     }
 

@@ -4,4 +4,5 @@ mod cli;
 mod golden;
 mod iam;
 mod layering;
+mod readme;
 mod tree;
