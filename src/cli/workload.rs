@@ -421,7 +421,7 @@ fn tally(assumptions: &[Assumption]) -> String {
         (count > 0).then(|| format!("{count} {words}"))
     });
     format!(
-        "{}. Replace assumed values first: dataops-infra calibrate JOBS.csv measures most of them.",
+        "{}. Replace assumed values first; dataops-infra calibrate JOBS.csv measures arrivals, pipelines and durations.",
         counts.collect::<Vec<_>>().join(", ")
     )
 }
