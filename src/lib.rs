@@ -3,6 +3,8 @@
 //! Rooms and who may name whom: `domain` names nobody; `aws` and `render` name `domain`; `cli` wires the
 //! rest together and is named by nobody but `main`.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod cli;
 pub mod domain;
 pub mod render;

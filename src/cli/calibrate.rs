@@ -170,7 +170,7 @@ fn word(verdict: Verdict) -> &'static str {
 }
 
 fn estimates(args: &CalibrateArgs, context: &Context) -> Result<(Reading, Calibration), Failure> {
-    let spinner = Spinner::start(context.progress);
+    let spinner = Spinner::start(context.progress, "reading jobs");
     let options = ReadOptions {
         zone: args.timezone.clone(),
         runner: args.runner.clone(),

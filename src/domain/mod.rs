@@ -10,6 +10,7 @@ pub mod disk;
 pub mod explain;
 pub mod memory;
 pub mod parallel;
+pub mod plan;
 pub mod profile;
 pub mod queueing;
 pub mod random;

@@ -1,23 +1,24 @@
-//! A line on stderr that shows that something is being read; nothing when stderr is no terminal.
+//! A line on stderr that moves while something is waited for.
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
-/// A moving sign with a text, gone when it is dropped.
+/// A spinner; gone without a trace when dropped.
 #[derive(Debug)]
 pub struct Spinner(ProgressBar);
 
 impl Spinner {
-    /// Starts to turn, or does nothing when `shown` is false.
-    pub fn start(shown: bool) -> Self {
-        if !shown {
+    /// Starts the spinner; without `show`, where stderr is no terminal, it does nothing.
+    pub fn start(show: bool, text: &str) -> Self {
+        if !show {
             return Self(ProgressBar::hidden());
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
+        bar.set_message(text.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
         Self(bar)
     }

@@ -1,6 +1,10 @@
 //! Tests of the program as a whole. One binary with a module for each subject, because each binary links the SDKs anew.
 
+mod bench;
 mod calibration;
+mod catalog_data;
+#[cfg(feature = "aws")]
+mod catalog_refresh;
 mod cli;
 mod golden;
 mod iam;

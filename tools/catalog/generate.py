@@ -39,7 +39,7 @@ PRICES = ROOT / "tools" / "catalog" / "prices.csv"
 SOURCES = ROOT / "src" / "domain" / "catalog" / "sources.csv"
 RESOURCES = pathlib.Path(moto.__file__).parent / "ec2" / "resources"
 FAMILY = re.compile(r"^[cmrt]([3-9]|[1-9][0-9])[a-z-]*\.")
-PARTITIONS = ("aws", "aws-us-gov")  # aws-cn has prices in another currency
+PARTITIONS = ("aws", "aws-us-gov", "aws-cn")  # without a price in dollars a region is listed, not known
 UNITS = {"hour", "gb-month", "iops-month", "mbps-month", "alarm-month", "metric-month", "gb", "vcpu-hour"}
 HEADER = "# Made by tools/catalog/generate.py; facts derived from moto {moto} (Apache-2.0), see NOTICE. Do not edit.\n"
 

@@ -73,7 +73,7 @@ impl Catalog {
                 written.schema
             )));
         }
-        let mut types = written
+        let types = written
             .types
             .into_iter()
             .map(|row| instance_type(row, &written.region))
@@ -82,32 +82,41 @@ impl Catalog {
         if types.is_empty() {
             return Err(bad("no instance type".to_owned()));
         }
-        types.sort_by(InstanceType::by_name);
-        if let Some(pair) = types.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return Err(bad(format!("`{}` stands there twice", pair[0].name)));
+        let mut names: Vec<&str> = types.iter().map(|row| row.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some((name, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
+            return Err(bad(format!("`{name}` stands there twice")));
         }
         let mut services = BTreeMap::new();
         for (item, value) in written.services {
             let value = price(value).map_err(|problem| bad(format!("services.{item}: {problem}")))?;
             services.insert(item, value);
         }
-        let embedded = service_prices(&written.region);
-        let mut embedded = embedded
-            .items()
-            .map(|(item, price)| (item, price.clone()))
-            .into_iter();
-        let services = ServicePrices::from_items(|item| {
-            let kept = embedded.next().expect("the same items").1;
-            services.remove(item).unwrap_or(kept)
-        });
-        Ok(Self {
-            price_region: written.region.clone(),
-            region: written.region,
+        Ok(Self::refreshed(&written.region, path, types, services))
+    }
+
+    /// Makes a catalog of what AWS has answered for a region.
+    ///
+    /// `services` holds items by their names in [`ServicePrices`]; what is missing keeps its embedded price.
+    pub fn refreshed(
+        region: &str,
+        origin: &str,
+        mut types: Vec<InstanceType>,
+        mut services: BTreeMap<String, Price>,
+    ) -> Self {
+        types.sort_by(InstanceType::by_name);
+        let embedded = service_prices(region);
+        let kept: BTreeMap<&str, &Price> = embedded.items().into_iter().collect();
+        Self {
+            region: region.to_owned(),
+            price_region: region.to_owned(),
             date: oldest(&types),
-            origin: path.to_owned(),
+            origin: origin.to_owned(),
             types,
-            services,
-        })
+            services: ServicePrices::from_items(|item| {
+                services.remove(item).unwrap_or_else(|| kept[item].clone())
+            }),
+        }
     }
 
     /// Returns the document.

@@ -116,7 +116,7 @@ pub(super) fn oldest(types: &[InstanceType]) -> String {
 fn unknown(region: &str) -> UnknownRegion {
     let mut near: Vec<(usize, &str)> = regions()
         .map(|(name, _)| (strsim::damerau_levenshtein(name, region), name))
-        .filter(|(distance, _)| *distance <= 4)
+        .filter(|(distance, _)| *distance <= 3)
         .collect();
     near.sort_unstable();
     UnknownRegion {

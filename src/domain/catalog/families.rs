@@ -35,6 +35,37 @@ pub fn burstable_baseline(instance_type: &str) -> Option<f64> {
     })
 }
 
+/// Returns whether the catalog lists a family: c, m, r or t of generation 3 and later.
+///
+/// The generation flag of AWS does not count: c5, m5, r5, m6i and r6i are "not current" there. Architecture, hypervisor,
+/// memory and accelerators are questions for each type; `tools/catalog/generate.py` asks the same ones.
+pub fn is_listed_family(family: &str) -> bool {
+    let Some(rest) = family.strip_prefix(['c', 'm', 'r', 't']) else {
+        return false;
+    };
+    let letters = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    let generation = rest[..rest.len() - letters.len()].parse::<u32>();
+    generation.is_ok_and(|generation| generation >= 3)
+        && letters
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+}
+
+/// Smallest memory of a listed type, MiB: the runner's own agent does not fit into less.
+pub const SMALLEST_MEMORY_MIB: i64 = 1024;
+
+/// Returns the pods that a node can address with the VPC CNI without prefix delegation.
+///
+/// Each interface keeps one of its addresses, two pods use the node's own; EKS caps managed node groups at 110 below
+/// 30 vCPUs and at 250 from there on.
+pub fn max_pods(interfaces: u32, addresses_each: u32, vcpus: u32) -> u32 {
+    let cap = if vcpus < 30 { 110 } else { 250 };
+    interfaces
+        .saturating_mul(addresses_each.saturating_sub(1))
+        .saturating_add(2)
+        .min(cap)
+}
+
 /// A family that the vendor names for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct QualifiedFamily {
@@ -129,6 +160,24 @@ mod tests {
         assert_eq!(burstable_baseline("t3.large"), Some(0.3));
         assert_eq!(burstable_baseline("c5.large"), None);
         assert_eq!(burstable_baseline("t3"), None);
+    }
+
+    #[test]
+    fn families_and_pods_follow_the_rules_of_the_generator() {
+        for listed in ["c5", "c7i-flex", "t3a", "m8azn", "r10id"] {
+            assert!(is_listed_family(listed), "{listed}");
+        }
+        for other in [
+            "", "c", "t2", "c1", "g5", "u-6tb1", "hpc7a", "mac2", "x2gd", "c5.large", "trn1", "cx5",
+        ] {
+            assert!(!is_listed_family(other), "{other}");
+        }
+        assert_eq!(max_pods(3, 10, 2), 29);
+        assert_eq!(max_pods(4, 15, 4), 58);
+        assert_eq!(max_pods(8, 30, 16), 110);
+        assert_eq!(max_pods(8, 30, 32), 234);
+        assert_eq!(max_pods(u32::MAX, u32::MAX, 96), 250);
+        assert_eq!(max_pods(0, 0, 2), 2);
     }
 
     #[test]

@@ -11,5 +11,8 @@ mod value;
 
 pub use document::{BadCatalog, SCHEMA};
 pub use embedded::{STAND_IN_REGION, UnknownRegion};
-pub use families::{QualifiedFamily, ThreadSpeed, burstable_baseline, qualified_families, thread_speed};
+pub use families::{
+    QualifiedFamily, SMALLEST_MEMORY_MIB, ThreadSpeed, burstable_baseline, is_listed_family, max_pods,
+    qualified_families, thread_speed,
+};
 pub use value::{Catalog, InstanceType, Price, ServicePrices};

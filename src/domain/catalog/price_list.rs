@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::domain::units::Micros;
 
 /// What one document says the price of is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     /// An hour of an instance type: Linux, on demand, shared tenancy.
     Instance(String),

@@ -18,6 +18,8 @@ use crate::domain::workload::{Trace, hourly_pipelines};
 
 /// Numbers of replications at which the sequential test looks.
 pub const LOOKS: [usize; 4] = [5, 10, 20, 40];
+/// The same for a coarse evaluator.
+const COARSE: [usize; 1] = [3];
 /// Weeks of a replication when the load allows it.
 const WEEKS: u32 = 4;
 /// Jobs of a replication beyond which it is shortened, down to one week.
@@ -132,6 +134,7 @@ pub struct Evaluator<'a> {
     profile: &'a Profile,
     seed: u64,
     threads: usize,
+    looks: &'static [usize],
     weeks: u32,
     traces: Vec<OnceLock<Trace>>,
     ideals: Vec<OnceLock<f64>>,
@@ -151,12 +154,21 @@ impl<'a> Evaluator<'a> {
             profile,
             seed,
             threads,
+            looks: &LOOKS,
             weeks,
             traces: (0..kept.clamp(1, most)).map(|_| OnceLock::new()).collect(),
             ideals: (0..most).map(|_| OnceLock::new()).collect(),
             onepass: (0..LOOKS[0]).map(|_| OnceLock::new()).collect(),
             seen: BTreeMap::new(),
             tables: BTreeMap::new(),
+        }
+    }
+
+    /// Prepares a coarse evaluator: three replications, decided by their means, for questions that ask often.
+    pub fn coarse(profile: &'a Profile, seed: u64, threads: usize) -> Self {
+        Self {
+            looks: &COARSE,
+            ..Self::new(profile, seed, threads)
         }
     }
 
@@ -168,7 +180,7 @@ impl<'a> Evaluator<'a> {
     /// Returns the mean CPU share of a job's time on the reference thread.
     pub fn cpu_share(&self) -> f64 {
         let (mut cpu, mut work) = (0.0, 0.0);
-        for replication in 0..LOOKS[0] {
+        for replication in 0..self.looks[0] {
             self.with_trace(replication, |trace| {
                 cpu += trace.cpu_work();
                 work += trace.work();
@@ -177,12 +189,24 @@ impl<'a> Evaluator<'a> {
         if work > 0.0 { cpu / work } else { 0.0 }
     }
 
+    /// Returns the mean number of reference threads that the workload keeps computing.
+    pub fn cpu_demand(&self) -> f64 {
+        let (mut cpu, mut time) = (0.0, 0.0);
+        for replication in 0..self.looks[0] {
+            self.with_trace(replication, |trace| {
+                cpu += trace.cpu_work();
+                time += trace.horizon;
+            });
+        }
+        if time > 0.0 { cpu / time } else { 0.0 }
+    }
+
     /// Returns a lower estimate of the share of late jobs with so many slots and no contention.
     pub fn onepass_late(&self, slots: u32) -> f64 {
         let wait = self.profile.slo.wait_s;
         let estimates = map(
             self.threads,
-            LOOKS[0],
+            self.looks[0],
             || (),
             |(), replication| {
                 self.onepass[replication]
@@ -195,13 +219,14 @@ impl<'a> Evaluator<'a> {
 
     /// Judges an arrangement, with 5, 10, 20 or 40 replications, whatever separates it from the objectives.
     pub fn judge(&mut self, shape: Shape, layout: Layout) -> Evaluation {
-        for replications in LOOKS {
-            let evaluation = self.evaluate(shape, layout, replications);
-            if evaluation.standing != Standing::Borderline {
+        let last = self.looks[self.looks.len() - 1];
+        for replications in self.looks {
+            let evaluation = self.evaluate(shape, layout, *replications);
+            if evaluation.standing != Standing::Borderline || *replications == last {
                 return evaluation;
             }
         }
-        self.evaluate(shape, layout, LOOKS[LOOKS.len() - 1])
+        self.evaluate(shape, layout, last)
     }
 
     /// Returns the figures with so many replications, at most 40; `Borderline` when they do not separate.
@@ -358,11 +383,25 @@ impl<'a> Evaluator<'a> {
         let slowdown = estimate(|sample| sample.slowdown);
         let slo = &self.profile.slo;
         let limit = 1.0 - slo.wait_quantile;
-        let standing = match (late.lower() > limit, slowdown.lower() > slo.pipeline_slowdown) {
+        // A coarse evaluator takes the means for the truth.
+        let certain = |estimate: Estimate| match self.looks.len() {
+            1 => Estimate {
+                half_width: 0.0,
+                ..estimate
+            },
+            _ => estimate,
+        };
+        let (sure_late, sure_slowdown) = (certain(late), certain(slowdown));
+        let standing = match (
+            sure_late.lower() > limit,
+            sure_slowdown.lower() > slo.pipeline_slowdown,
+        ) {
             (true, true) => Standing::LateAndSlow,
             (true, false) => Standing::Late,
             (false, true) => Standing::Slow,
-            (false, false) if late.upper() <= limit && slowdown.upper() <= slo.pipeline_slowdown => {
+            (false, false)
+                if sure_late.upper() <= limit && sure_slowdown.upper() <= slo.pipeline_slowdown =>
+            {
                 Standing::Meets
             }
             (false, false) => Standing::Borderline,

@@ -2,6 +2,7 @@
 
 pub mod evaluate;
 pub mod pods;
+pub mod recommend;
 pub mod search;
 
 #[cfg(test)]

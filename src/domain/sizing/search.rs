@@ -12,7 +12,7 @@ use crate::domain::units::Micros;
 use crate::domain::workload::mean_duration;
 
 /// Concurrencies tried on a host, besides its memory cap.
-const SLOTS: [u32; 21] = [
+pub(super) const SLOTS: [u32; 21] = [
     1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384,
 ];
 /// Slots of a host beyond which nothing is tried: one engine that runs more containers is a risk of its own.
@@ -74,6 +74,8 @@ pub struct Question<'a> {
 pub enum Reason {
     /// The catalog has no price for the type in the region.
     NoPrice,
+    /// One thread only: a job that computes leaves nothing for the engine and the runner.
+    SingleThread,
     /// Nobody has measured or assumed how fast the type's threads are.
     NoThreadSpeed,
     /// Below the installation page's minimum.
@@ -152,6 +154,10 @@ pub struct Offer<'a> {
     pub cap: u32,
     /// Dollars a month of one host with its disk.
     pub monthly_each: Micros,
+    /// For burstable types: threads of a host that may compute for ever, and the dollars a month of each beyond.
+    pub burst: Option<(f64, Micros)>,
+    /// Threads of this speed that the workload keeps computing on average.
+    pub cpu_demand: f64,
 }
 
 /// An arrangement that was looked at.
@@ -227,14 +233,19 @@ impl<'a> Question<'a> {
     }
 
     /// Splits the catalog's types into those that may be considered and those that may not, with the reason.
-    pub fn offers(&self, disk_gib: u32, cpu_share: f64) -> (Vec<Offer<'a>>, Vec<(&'a InstanceType, Reason)>) {
+    pub fn offers(
+        &self,
+        disk_gib: u32,
+        evaluator: &Evaluator<'_>,
+    ) -> (Vec<Offer<'a>>, Vec<(&'a InstanceType, Reason)>) {
         let disk = self.catalog.services.gp3_gib_month.amount * i64::from(disk_gib);
+        let (cpu_share, cpu_demand) = (evaluator.cpu_share(), evaluator.cpu_demand());
         let (mut offers, mut refused) = (Vec::new(), Vec::new());
         for instance in &self.catalog.types {
             let Some(rank) = self.families.rank(instance.family(), self.target) else {
                 continue;
             };
-            match self.offer(instance, rank, disk, cpu_share) {
+            match self.offer(instance, rank, disk, (cpu_share, cpu_demand)) {
                 Ok(offer) => offers.push(offer),
                 Err(reason) => refused.push((instance, reason)),
             }
@@ -247,10 +258,13 @@ impl<'a> Question<'a> {
         instance: &'a InstanceType,
         rank: usize,
         disk: Micros,
-        cpu_share: f64,
+        (cpu_share, cpu_demand): (f64, f64),
     ) -> Result<Offer<'a>, Reason> {
         let price = instance.price.as_ref().ok_or(Reason::NoPrice)?;
         let speed = relative_speed(self.profile, instance).ok_or(Reason::NoThreadSpeed)?;
+        if instance.vcpus < 2 {
+            return Err(Reason::SingleThread);
+        }
         let shape = Shape {
             vcpus: instance.vcpus,
             threads_per_core: instance.threads_per_core,
@@ -288,18 +302,31 @@ impl<'a> Question<'a> {
         if floor > limit {
             return Err(Reason::SlowThread { floor, limit });
         }
+        let surplus = self
+            .catalog
+            .services
+            .burstable_surplus_vcpu_hour
+            .amount
+            .per_month();
         Ok(Offer {
             instance,
             rank,
             shape,
             cap,
             monthly_each,
+            burst: instance
+                .burstable_baseline
+                .map(|share| (share * f64::from(instance.vcpus), surplus)),
+            cpu_demand: cpu_demand / speed,
         })
     }
 
-    /// Returns the dollars a month of a mean number of hosts.
+    /// Returns the dollars a month of a mean number of hosts, with what a burstable type computes above its baseline.
     pub fn monthly(&self, offer: &Offer<'_>, hosts: f64) -> Micros {
-        self.control_plane() + offer.monthly_each.times(hosts)
+        let surplus = offer.burst.map_or(Micros(0), |(baseline, price)| {
+            price.times((offer.cpu_demand - baseline * hosts).max(0.0))
+        });
+        self.control_plane() + offer.monthly_each.times(hosts) + surplus
     }
 
     /// Returns the smallest number of hosts that may be tried.

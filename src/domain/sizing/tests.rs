@@ -17,7 +17,7 @@ fn decide(profile: &Profile, target: Target, families: Families, check: impl FnO
         threads: 2,
     };
     let mut evaluator = Evaluator::new(profile, 1, 2);
-    let (offers, _) = question.offers(300, evaluator.cpu_share());
+    let (offers, _) = question.offers(300, &evaluator);
     let t = std::time::Instant::now();
     let found = question.search(&offers, &mut evaluator, None);
     println!("search took {:?}", t.elapsed());
@@ -91,4 +91,41 @@ fn probe() {
     println!("== eks 1cpu");
     decide(&p, p.target, Families::Qualified, show);
     let _ = Layout::Hosts { count: 1, slots: 1 };
+}
+
+#[test]
+fn whole() {
+    for name in ["production", "kubernetes", "proof-of-technology"] {
+        let p = builtin(name).unwrap().profile;
+        let catalog = Catalog::embedded("us-east-1").expect("known");
+        let question = Question {
+            profile: &p,
+            catalog: &catalog,
+            target: p.target,
+            families: Families::Qualified,
+            strict_minimums: false,
+            seed: 1,
+            threads: 2,
+        };
+        let t = std::time::Instant::now();
+        let r = super::recommend::recommend(&question).unwrap();
+        println!(
+            "{name}: {:?} {} x{} {:?} {} disk {} {:?} interval {:?} outside {:?} p95 {:?} cpu {:.3} head {:?}",
+            t.elapsed(),
+            r.chosen.instance_type,
+            r.chosen.count,
+            r.evaluation.layout,
+            r.monthly.cents(),
+            r.disk.gib,
+            r.disk.fill.days_until(0.8 * f64::from(r.disk.gib)),
+            r.interval,
+            r.outside
+                .iter()
+                .map(|o| format!("{} x{} {}", o.instance_type, o.count, o.monthly.cents()))
+                .collect::<Vec<_>>(),
+            r.wait_p95,
+            r.cpu_utilization,
+            r.memory_headroom_mib
+        );
+    }
 }

@@ -1,0 +1,410 @@
+//! The whole recommendation: host, disk, predictions, how far it carries, and what lies outside the allowed list.
+
+use super::evaluate::{Evaluation, Evaluator, Layout, MOST_JOBS_PER_WEEK, jobs_per_week};
+use super::search::{Considered, Families, Found, Offer, Question, Reason};
+use crate::domain::disk::{DiskFill, DiskLoad};
+use crate::domain::memory;
+use crate::domain::parallel::map;
+use crate::domain::profile::{Profile, Target};
+use crate::domain::simulation::record::Full;
+use crate::domain::simulation::statistics::Estimate;
+use crate::domain::units::Micros;
+use crate::domain::workload::mean_duration;
+
+/// Replications behind the predictions of the choice.
+const DETAILED: usize = 10;
+/// Replications behind each row of the concurrency sweep.
+const SWEPT: usize = 5;
+/// Cheaper arrangements outside the allowed families that are shown.
+const OUTSIDE: usize = 3;
+/// Multiples of the load at which the answer is tried again, outwards.
+const STEPS: [f64; 7] = [1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+
+/// Why there is no recommendation.
+#[derive(Clone, Debug)]
+pub enum Unanswerable {
+    /// More jobs than can be simulated in reasonable time: what arithmetic says instead.
+    TooMuch {
+        /// Jobs in a week.
+        jobs_per_week: f64,
+        /// Slots that are busy on average.
+        busy_slots: f64,
+        /// Slots of the largest allowed type, and its name.
+        largest: Option<(String, u32)>,
+    },
+    /// No type may be considered at all.
+    NoOffer {
+        /// Types of the allowed families with the reason against each.
+        refused: Vec<(String, Reason)>,
+    },
+    /// Nothing meets the objectives.
+    NothingMeets {
+        /// What was tried, cheapest first.
+        tried: Vec<Considered>,
+    },
+    /// No volume holds the unattended days.
+    DiskTooSmall {
+        /// Mean growth in GiB a day.
+        growth_gib_per_day: f64,
+    },
+}
+
+/// The disk and when it fills.
+#[derive(Clone, Debug)]
+pub struct DiskChoice {
+    /// Size in GiB.
+    pub gib: u32,
+    /// Simulated fill of one host without clean-up.
+    pub fill: DiskFill,
+    /// What was assumed to fill it.
+    pub load: DiskLoad,
+}
+
+/// Load over which the choice stays the same, as multiples of the profile's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadInterval {
+    /// Smallest multiple tried at which it holds.
+    pub low: f64,
+    /// Whether nothing smaller was tried.
+    pub low_open: bool,
+    /// Largest multiple tried at which it holds.
+    pub high: f64,
+    /// Whether nothing larger was tried.
+    pub high_open: bool,
+}
+
+/// A row of the sweep: waits against the number of slots (EC2) or the largest number of nodes (EKS).
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The arrangement.
+    pub layout: Layout,
+    /// Whether memory holds so many jobs on a host.
+    pub fits: bool,
+    /// Figures with intervals.
+    pub evaluation: Evaluation,
+    /// All replications together.
+    pub record: Full,
+}
+
+/// The recommendation with everything that the report shows.
+#[derive(Clone, Debug)]
+pub struct Recommendation<'a> {
+    /// The type and its terms.
+    pub offer: Offer<'a>,
+    /// The arrangement.
+    pub chosen: Considered,
+    /// The evaluation that met the objectives.
+    pub evaluation: Evaluation,
+    /// The disk of each host.
+    pub disk: DiskChoice,
+    /// Dollars a month of hosts, disks and control plane.
+    pub monthly: Micros,
+    /// Everything else in the allowed families that was looked at.
+    pub others: Vec<Considered>,
+    /// Types of the allowed families that could not be considered.
+    pub refused: Vec<(String, Reason)>,
+    /// Arrangements outside the allowed families that meet the objectives and cost less.
+    pub outside: Vec<Considered>,
+    /// Whether an arrangement no dearer could not be separated from the objectives.
+    pub borderline: bool,
+    /// How far the answer carries.
+    pub interval: LoadInterval,
+    /// All replications of the choice together.
+    pub record: Full,
+    /// Mean and interval of the 95th percentile of the wait, seconds.
+    pub wait_p95: Estimate,
+    /// Share of all threads' time that computes.
+    pub cpu_utilization: f64,
+    /// Share of a job's time that computes on the reference thread.
+    pub cpu_share: f64,
+    /// MiB left of the memory budget when all slots run; none on EKS, where requests decide.
+    pub memory_headroom_mib: Option<f64>,
+    /// Waits against concurrency or nodes.
+    pub sweep: Vec<Sweep>,
+    /// Weeks of each replication.
+    pub weeks: u32,
+}
+
+/// Recommends a host for the question.
+///
+/// # Errors
+///
+/// Says why there is none, with the figures that would be needed.
+pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unanswerable> {
+    let profile = question.profile;
+    let weekly = jobs_per_week(profile);
+    if weekly > MOST_JOBS_PER_WEEK {
+        return Err(too_much(question, weekly));
+    }
+    let mut evaluator = Evaluator::new(profile, question.seed, question.threads);
+    let guess = DiskLoad {
+        jobs_per_day: weekly / 7.0,
+        concurrency: profile.runner.concurrent,
+    };
+    let disk = choose_disk(question, guess)?;
+    let (offers, refused) = question.offers(disk.gib, &evaluator);
+    let named = |refused: Vec<(&crate::domain::catalog::InstanceType, Reason)>| -> Vec<(String, Reason)> {
+        refused
+            .into_iter()
+            .map(|(instance, reason)| (instance.name.clone(), reason))
+            .collect()
+    };
+    if offers.is_empty() {
+        return Err(Unanswerable::NoOffer {
+            refused: named(refused),
+        });
+    }
+    let Found {
+        chosen,
+        others,
+        borderline,
+    } = question.search(&offers, &mut evaluator, None);
+    let Some((offer, chosen)) = chosen else {
+        return Err(Unanswerable::NothingMeets { tried: others });
+    };
+    let Some(evaluation) = chosen.meets.clone() else {
+        return Err(Unanswerable::NothingMeets { tried: others });
+    };
+
+    // The first guess at the disk did not know the concurrency nor over how many hosts the jobs spread.
+    let load = DiskLoad {
+        jobs_per_day: weekly / 7.0 / evaluation.nodes.mean.max(1.0),
+        concurrency: per_host(evaluation.layout),
+    };
+    let disk = choose_disk(question, load)?;
+    let gib = question.catalog.services.gp3_gib_month.amount;
+    let offer = Offer {
+        monthly_each: offer
+            .instance
+            .price
+            .as_ref()
+            .map_or(Micros(0), |price| price.amount.per_month())
+            + gib * i64::from(disk.gib),
+        ..offer
+    };
+    let monthly = question.monthly(&offer, evaluation.nodes.mean);
+    let chosen = Considered { monthly, ..chosen };
+
+    let outside = outside(question, &mut evaluator, disk.gib, monthly);
+    let interval = interval(question, &offer, chosen.count, disk.gib);
+    let records = evaluator.records(offer.shape, evaluation.layout, DETAILED);
+    let wait_p95 = Estimate::of(
+        &records
+            .iter()
+            .map(|(record, _)| record.waits.quantile(0.95))
+            .collect::<Vec<_>>(),
+    );
+    let mut record = Full::new(profile.slo.wait_s);
+    records.iter().for_each(|(one, _)| record.merge(one));
+    let memory_headroom_mib = (question.target == Target::Ec2).then(|| {
+        memory::budget_mib(f64::from(offer.instance.memory_mib), &profile.host)
+            - memory::sum_quantile_mib(&profile.job, per_host(evaluation.layout), memory::FIT_QUANTILE)
+    });
+    let threads = evaluation.nodes.mean * f64::from(offer.instance.vcpus);
+    let sweep = sweep(question, &offer, &evaluation, &mut evaluator);
+    Ok(Recommendation {
+        cpu_utilization: offer.cpu_demand / threads.max(1.0),
+        cpu_share: evaluator.cpu_share(),
+        weeks: evaluator.weeks(),
+        offer,
+        chosen,
+        evaluation,
+        disk,
+        monthly,
+        others,
+        refused: named(refused),
+        outside,
+        borderline,
+        interval,
+        record,
+        wait_p95,
+        memory_headroom_mib,
+        sweep,
+    })
+}
+
+/// Returns the slots of one host.
+pub fn per_host(layout: Layout) -> u32 {
+    match layout {
+        Layout::Hosts { slots, .. } => slots,
+        Layout::Nodes { pods, .. } => pods,
+    }
+}
+
+fn too_much(question: &Question<'_>, weekly: f64) -> Unanswerable {
+    let largest = question
+        .catalog
+        .types
+        .iter()
+        .filter(|instance| {
+            question
+                .families
+                .rank(instance.family(), question.target)
+                .is_some()
+        })
+        .map(|instance| {
+            (
+                instance.name.clone(),
+                super::search::slots_cap(question.profile, question.target, instance),
+            )
+        })
+        .max_by_key(|(_, slots)| *slots);
+    Unanswerable::TooMuch {
+        jobs_per_week: weekly,
+        busy_slots: weekly * mean_duration(&question.profile.job) / (7.0 * 86_400.0),
+        largest,
+    }
+}
+
+fn choose_disk(question: &Question<'_>, load: DiskLoad) -> Result<DiskChoice, Unanswerable> {
+    let disk = &question.profile.disk;
+    let fill = DiskFill::simulate(disk, load, question.seed);
+    match fill.smallest(disk.unattended_days) {
+        Some(gib) => Ok(DiskChoice { gib, fill, load }),
+        None => Err(Unanswerable::DiskTooSmall {
+            growth_gib_per_day: crate::domain::disk::growth_gib_per_day(disk, load),
+        }),
+    }
+}
+
+/// Finds what costs less outside the allowed families and meets the same objectives.
+fn outside(
+    question: &Question<'_>,
+    evaluator: &mut Evaluator<'_>,
+    disk_gib: u32,
+    most: Micros,
+) -> Vec<Considered> {
+    let everything = Question {
+        families: Families::Any,
+        ..question.clone()
+    };
+    let (mut offers, _) = everything.offers(disk_gib, evaluator);
+    offers.retain(|offer| {
+        question
+            .families
+            .rank(offer.instance.family(), question.target)
+            .is_none()
+    });
+    let mut found: Vec<Considered> = Vec::new();
+    while found.len() < OUTSIDE {
+        let Some((offer, considered)) = everything.search(&offers, evaluator, Some(most)).chosen else {
+            break;
+        };
+        if considered.monthly >= most {
+            break;
+        }
+        // The next ones are only worth a line if they are another kind of machine.
+        offers.retain(|other| other.instance.family() != offer.instance.family());
+        found.push(considered);
+    }
+    found
+}
+
+/// Tries the search again at other loads, outwards until the answer changes, then in between.
+fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32, disk_gib: u32) -> LoadInterval {
+    let holds = |multiple: f64| {
+        let mut profile: Profile = question.profile.clone();
+        profile.arrivals.pipelines_per_weekday *= multiple;
+        for burst in &mut profile.arrivals.bursts {
+            burst.pipelines = (f64::from(burst.pipelines) * multiple).round() as u32;
+        }
+        if jobs_per_week(&profile) > MOST_JOBS_PER_WEEK {
+            return false;
+        }
+        let scaled = Question {
+            profile: &profile,
+            threads: 1,
+            ..question.clone()
+        };
+        let mut evaluator = Evaluator::coarse(&profile, question.seed, 1);
+        let (offers, _) = scaled.offers(disk_gib, &evaluator);
+        let bound = offers
+            .iter()
+            .find(|offer| offer.instance.name == chosen.instance.name)
+            .map(|offer| scaled.monthly(offer, f64::from(count)));
+        let found = scaled.search(&offers, &mut evaluator, bound);
+        found.chosen.is_some_and(|(offer, considered)| {
+            offer.instance.name == chosen.instance.name && considered.count == count
+        })
+    };
+    let edges = map(
+        question.threads,
+        2,
+        || (),
+        |(), side| {
+            let at = |step: f64| if side == 0 { 1.0 / step } else { step };
+            let mut inside = 1.0;
+            let mut beyond = None;
+            for step in STEPS {
+                if holds(at(step)) {
+                    inside = at(step);
+                } else {
+                    beyond = Some(at(step));
+                    break;
+                }
+            }
+            let Some(mut beyond) = beyond else {
+                return (inside, true);
+            };
+            for _ in 0..3 {
+                let middle = (inside * beyond).sqrt();
+                if holds(middle) {
+                    inside = middle;
+                } else {
+                    beyond = middle;
+                }
+            }
+            (inside, false)
+        },
+    );
+    let [(low, low_open), (high, high_open)] = [edges[0], edges[1]];
+    LoadInterval {
+        low,
+        low_open,
+        high,
+        high_open,
+    }
+}
+
+fn sweep(
+    question: &Question<'_>,
+    offer: &Offer<'_>,
+    evaluation: &Evaluation,
+    evaluator: &mut Evaluator<'_>,
+) -> Vec<Sweep> {
+    let layouts: Vec<Layout> = match evaluation.layout {
+        Layout::Hosts { count, slots } => {
+            let mut rows: Vec<u32> = super::search::SLOTS
+                .into_iter()
+                .chain([slots])
+                .filter(|row| *row * 2 >= slots && *row <= slots * 2)
+                .collect();
+            rows.sort_unstable();
+            rows.dedup();
+            rows.into_iter()
+                .map(|slots| Layout::Hosts { count, slots })
+                .collect()
+        }
+        Layout::Nodes { min, max, pods } => (min..=max + 2)
+            .map(|max| Layout::Nodes { min, max, pods })
+            .collect(),
+    };
+    let memory_cap = super::search::slots_cap(question.profile, question.target, offer.instance);
+    layouts
+        .into_iter()
+        .map(|layout| {
+            let mut record = Full::new(question.profile.slo.wait_s);
+            evaluator
+                .records(offer.shape, layout, SWEPT)
+                .iter()
+                .for_each(|(one, _)| record.merge(one));
+            let replications = evaluation.replications.max(SWEPT);
+            Sweep {
+                layout,
+                fits: per_host(layout) <= memory_cap,
+                evaluation: evaluator.evaluate(offer.shape, layout, replications),
+                record,
+            }
+        })
+        .collect()
+}
