@@ -140,10 +140,18 @@ fn weekend(bin: usize) -> bool {
     bin >= 120
 }
 
-/// Returns how many hours of each of the 168 bins lie between two instants, and of each local day.
+/// Returns how many hours of each of the 168 bins lie between two instants, and of each local day of the last year.
 fn exposure(first: Millis, last: Millis, zone: &TimeZone) -> ([f64; 168], Vec<(i64, f64)>) {
-    let mut bins = [0.0; 168];
+    const WEEK: Millis = 7 * 24 * 60 * MINUTE;
+    // Of many years, whole weeks are counted at once but for the last; the changes of the clock even out.
+    let whole = if last - first > 156 * WEEK {
+        (last - first) / WEEK - 52
+    } else {
+        0
+    };
+    let mut bins = [whole as f64; 168];
     let mut days: Vec<(i64, f64)> = Vec::new();
+    let first = first + whole * WEEK;
     let mut at = first.div_euclid(QUARTER) * QUARTER;
     while at < last {
         let hours = ((at + QUARTER).min(last) - at.max(first)) as f64 / (60 * MINUTE) as f64;

@@ -9,6 +9,7 @@ use super::estimate::Calibration;
 use super::waits::{Slots, Waits};
 use crate::domain::contention::ProgressTable;
 use crate::domain::profile::Profile;
+use crate::domain::random::{Purpose, Stream};
 use crate::domain::simulation::replay::{Fleet, Recorder, Workspace, replay};
 use crate::domain::workload::{JobCounts, Trace, hourly_pipelines};
 
@@ -17,7 +18,7 @@ pub const TOLERANCE: f64 = 2.0;
 /// Waits below this many seconds are alike: nobody cares whether it is 1 s or 3 s.
 pub const FLOOR_S: f64 = 5.0;
 /// Shares of late jobs below this are alike.
-pub const FLOOR_SHARE: f64 = 0.01;
+pub const FLOOR_SHARE: f64 = 0.005;
 
 /// Replications of the length of the export.
 const REPLICATIONS: u64 = 20;
@@ -130,7 +131,7 @@ pub fn check(calibration: &Calibration, seed: u64) -> Check {
     }
     check.weeks = weeks;
     check.replications = replications;
-    let runs = predict(&calibration.profile, slots, weeks, seed, replications);
+    let runs = predict(calibration, slots, weeks, seed, replications);
     let column = |of: &dyn Fn(&Waits) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(of).collect();
         values.sort_unstable_by(f64::total_cmp);
@@ -189,7 +190,9 @@ pub fn check(calibration: &Calibration, seed: u64) -> Check {
 }
 
 /// Replays several exports' worth of jobs on the slots and summarises each.
-pub fn predict(profile: &Profile, slots: Slots, weeks: u32, seed: u64, replications: u64) -> Vec<Waits> {
+///
+/// Each replication draws the load anew within its standard error: a short export leaves more open than a long one.
+fn predict(calibration: &Calibration, slots: Slots, weeks: u32, seed: u64, replications: u64) -> Vec<Waits> {
     let undisturbed = ProgressTable::undisturbed();
     let fleet = Fleet {
         hosts: 1,
@@ -197,17 +200,37 @@ pub fn predict(profile: &Profile, slots: Slots, weeks: u32, seed: u64, replicati
         speed: 1.0,
         progress: &undisturbed,
     };
-    let counts = JobCounts::new(&profile.pipeline);
     let (mut trace, mut space) = (Trace::default(), Workspace::default());
     let mut recorder = Collected::default();
     let mut runs = Vec::new();
     for replication in 0..replications {
+        let profile = &vary(calibration, Stream::new(seed, replication, Purpose::Customers));
+        let counts = JobCounts::new(&profile.pipeline);
         trace.fill(profile, &counts, weeks, seed, replication);
         recorder.waits.clear();
         replay(&trace, &fleet, &mut space, &mut recorder);
         runs.extend(Waits::of(&mut recorder.waits));
     }
     runs
+}
+
+/// Moves the parameters that the load is made of by a normal number of standard errors each.
+fn vary(calibration: &Calibration, chance: Stream) -> Profile {
+    let mut profile = calibration.profile.clone();
+    let mut turn = u64::MAX;
+    let mut moved = |key: &str, value: f64| {
+        turn -= 1;
+        let one = calibration.estimates.iter().find(|one| one.key == key);
+        let error = one.and_then(|one| one.standard_error).unwrap_or(0.0);
+        // On the logarithm, so that no error makes a load negative.
+        let relative = (error / value.max(f64::MIN_POSITIVE)).min(1.0);
+        value * (relative * chance.normal(turn)).exp()
+    };
+    let (arrivals, pipeline, job) = (&mut profile.arrivals, &mut profile.pipeline, &mut profile.job);
+    arrivals.pipelines_per_weekday = moved("arrivals.pipelines_per_weekday", arrivals.pipelines_per_weekday);
+    pipeline.jobs_mean = moved("pipeline.jobs_mean", pipeline.jobs_mean).max(1.0);
+    job.duration_p90_s = moved("job.duration_p90_s", job.duration_p90_s);
+    profile
 }
 
 #[derive(Default)]

@@ -241,7 +241,8 @@ impl Work<'_> {
         const LONGER: &str = "export at least two weeks";
         let n = fit.pipelines;
         let first = "first created_at of each pipeline, by hour of the week";
-        match fit.per_weekday.filter(|_| n >= 10) {
+        // Fewer than one pipeline in a hundred weekdays is a mistake of the clock, and no profile.
+        match fit.per_weekday.filter(|(rate, _)| n >= 10 && *rate >= 0.01) {
             Some(rate) => {
                 let dispersion = fit.dispersion;
                 let method =
