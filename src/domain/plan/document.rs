@@ -1077,22 +1077,21 @@ fn notices_of(question: &Question<'_>, loaded: &Loaded, answer: &Recommendation<
 fn next(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<String> {
     let workload = &question.profile.name;
     let mut next = vec![
-        format!(
-            "dataops-infra simulate --workload {workload}   # waits by hour, concurrency and disk in full"
-        ),
-        "dataops-infra calibrate jobs.csv --out team.yaml   # replace assumptions by your own job history"
-            .to_owned(),
+        "# waits by hour, concurrency and disk in full".to_owned(),
+        format!("dataops-infra simulate --workload {workload}"),
+        "# replace assumptions by your own job history".to_owned(),
+        "dataops-infra calibrate jobs.csv --out team.yaml".to_owned(),
     ];
     if question.catalog.origin == "embedded" {
+        next.push("# today's prices (needs AWS credentials)".to_owned());
         next.push(format!(
-            "dataops-infra catalog refresh --region {}   # today's prices, needs AWS credentials",
+            "dataops-infra catalog refresh --region {}",
             question.catalog.region
         ));
     }
-    if answer.outside.first().is_some() {
-        next.push(format!(
-            "dataops-infra plan --workload {workload} --families any   # let the numbers alone choose the family"
-        ));
+    if !answer.outside.is_empty() {
+        next.push("# let the numbers alone choose the family".to_owned());
+        next.push(format!("dataops-infra plan --workload {workload} --families any"));
     }
     next
 }
