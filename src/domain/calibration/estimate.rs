@@ -626,7 +626,7 @@ impl Work<'_> {
         let method = if slots.given {
             "given with --concurrency"
         } else {
-            "most jobs that ran at once for a minute in all: a lower bound where the runner was never full"
+            "jobs that run when one that waited starts, or the most that ran at once: a lower bound where nothing waited"
         };
         self.number("runner.concurrent", (value, f64::NAN), slots.jobs, method);
         self.profile.runner.concurrent = slots.count.clamp(1, 1000);
