@@ -122,9 +122,8 @@ impl Slots {
             after_wait[running] += tick.iter().filter(|event| *event & 3 == 2).count() as u64;
         }
         let waited: u64 = after_wait.iter().sum();
-        let (mode, agree) = (after_wait.iter().enumerate())
-            .max_by_key(|(_, count)| **count)
-            .map_or((1, 0), |(level, count)| (level, *count));
+        let best = after_wait.iter().enumerate().max_by_key(|(_, count)| **count);
+        let (mode, agree) = best.map_or((1, 0), |(level, count)| (level, *count));
         let busy: i64 = at_level.iter().skip(1).sum();
         let least = LEAST_MS.max(busy / 2000);
         let mut above = 0;
@@ -147,7 +146,27 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
+
+    #[test]
+    fn jobs_that_waited_show_the_slots() {
+        use crate::domain::calibration::rows::{ReadOptions, read};
+        // Two slots: jobs of 60 s become ready all at once, two run at a time; then three overlap by one second.
+        let mut text = String::from("pipeline_id,stage,status,started_at,finished_at,queued_duration\n");
+        let base = 1_717_372_800;
+        for k in 0..60 {
+            let start = base + 60 * (k / 2);
+            let _ = writeln!(text, "1,s,success,{start},{},{}", start + 60, start - base);
+        }
+        for k in 0..3 {
+            let _ = writeln!(text, "2,s,success,{},{},0", base + 9000 + k, base + 9003);
+        }
+        let reading = read(text.as_bytes(), &ReadOptions::default(), &mut |_| {}).unwrap();
+        assert_eq!(Slots::find(&reading, None).count, 2);
+        assert_eq!(Slots::find(&reading, Some(5)).count, 5);
+    }
 
     #[test]
     fn quantiles_are_values_of_the_sample() {
