@@ -87,15 +87,19 @@ impl Slots {
     pub fn find(reading: &Reading, given: Option<u32>) -> Self {
         const LEAST_MS: i64 = 60_000;
         const ENOUGH_WAITED: u64 = 20;
+        // The lowest two bits of an event tell an end, a start and a start after a wait; an end comes first.
+        const END: i64 = 0;
+        const START: i64 = 1;
+        const WAITED: i64 = 2;
+        let kind = |event: &i64| *event & 3;
         // What a job waits anyhow is no queue.
         let queue_s = 10.0 + Waits::floor(reading).map_or(0.0, |(floor, _)| floor);
         let mut events: Vec<i64> = Vec::with_capacity(2 * reading.jobs.len());
         for job in &reading.jobs {
             if job.started != NEVER && job.finished > job.started {
-                let waited = i64::from(f64::from(job.queued_s) > queue_s);
-                // The lowest bits tell an end, a start and a start after a wait; an end comes first at its time.
-                events.push(job.started * 4 + 1 + waited);
-                events.push(job.finished * 4);
+                let waited = f64::from(job.queued_s) > queue_s;
+                events.push(job.started * 4 + if waited { WAITED } else { START });
+                events.push(job.finished * 4 + END);
             }
         }
         let jobs = events.len() as u64 / 2;
@@ -113,13 +117,13 @@ impl Slots {
             let at = tick[0] >> 2;
             at_level[running] += at - last;
             last = at;
-            let ends = tick.iter().filter(|event| *event & 3 == 0).count();
+            let ends = tick.iter().filter(|event| kind(event) == END).count();
             running = (running + tick.len() - ends).saturating_sub(ends);
             if running >= at_level.len() {
                 at_level.resize(running + 1, 0);
                 after_wait.resize(running + 1, 0);
             }
-            after_wait[running] += tick.iter().filter(|event| *event & 3 == 2).count() as u64;
+            after_wait[running] += tick.iter().filter(|event| kind(event) == WAITED).count() as u64;
         }
         let waited: u64 = after_wait.iter().sum();
         let best = after_wait.iter().enumerate().max_by_key(|(_, count)| **count);
