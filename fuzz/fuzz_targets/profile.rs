@@ -1,7 +1,11 @@
 //! Arbitrary bytes as a workload profile: no panic, bounded messages, and what is accepted survives being written.
 //!
-//! `cargo +nightly fuzz run profile -- -max_total_time=600 -max_len=20000 -timeout=5`, from the package's root;
-//! `-dict=fuzz/profile.dict` gives it the keys, and the files in `profiles/` are good seeds.
+//! From the package's root, with the shipped profiles as seeds and their keys as dictionary:
+//!
+//! ```text
+//! cargo +nightly fuzz run profile fuzz/corpus/profile profiles -- \
+//!     -max_total_time=600 -max_len=20000 -timeout=5 -dict=fuzz/profile.dict
+//! ```
 #![no_main]
 
 use dataops_infra::domain::profile::{parse_bytes, to_yaml};

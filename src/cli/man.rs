@@ -1,8 +1,9 @@
 //! `dataops-infra man`.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use clap::CommandFactory as _;
+use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 
 use super::args::Cli;
@@ -24,13 +25,11 @@ pub struct ManArgs {
 
 /// Runs the command.
 pub fn run(args: &ManArgs) -> Ending {
-    let written = if let Some(dir) = &args.dir {
-        std::fs::create_dir_all(dir)
-            .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
-            .map(|()| Vec::new())
-    } else {
-        let mut page = Vec::new();
-        Man::new(Cli::command()).render(&mut page).map(|()| page)
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    let written = match &args.dir {
+        Some(dir) => write_all(&program, dir).map(|()| Vec::new()),
+        None => page(&program).map(String::into_bytes),
     };
     written.map_or_else(
         |error| {
@@ -40,4 +39,37 @@ pub fn run(args: &ManArgs) -> Ending {
         },
         Ending::Raw,
     )
+}
+
+/// Writes the page of a command and of all below it.
+fn write_all(command: &Command, dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    for below in command.get_subcommands() {
+        write_all(below, dir)?;
+    }
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    std::fs::write(dir.join(format!("{name}.1")), page(command)?)
+}
+
+/// Returns the page of a command; its examples keep their lines, which clap_mangen would fill.
+fn page(command: &Command) -> io::Result<String> {
+    let man = Man::new(command.clone());
+    let mut before = Vec::new();
+    man.render_title(&mut before)?;
+    man.render_name_section(&mut before)?;
+    man.render_synopsis_section(&mut before)?;
+    man.render_description_section(&mut before)?;
+    man.render_options_section(&mut before)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut before)?;
+    }
+    let mut page = String::from_utf8_lossy(&before).into_owned();
+    if command.get_after_help().is_some() {
+        let mut extra = Vec::new();
+        man.render_extra_section(&mut extra)?;
+        let extra = String::from_utf8_lossy(&extra).replacen(".SH EXTRA\n", ".SH EXAMPLES\n.nf\n", 1);
+        page.push_str(&extra.replacen("\nExamples:\n", "\n", 1));
+        page.push_str(".fi\n");
+    }
+    Ok(page)
 }

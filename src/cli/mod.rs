@@ -9,6 +9,7 @@ pub mod export;
 pub mod man;
 pub mod outcome;
 pub mod plan;
+pub mod question;
 mod run;
 pub mod simulate;
 pub mod up;

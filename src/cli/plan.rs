@@ -1,12 +1,77 @@
-//! `dataops-infra plan`.
+//! `dataops-infra plan`: the recommendation, offline.
 
-use super::outcome::{Context, Exit, Failure, Outcome};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::outcome::{Answer, Context, Exit, Failure, Outcome};
+use super::question::{QuestionArgs, unanswerable};
+use crate::domain::plan::document::PlanDocument;
+use crate::domain::sizing::recommend::recommend;
+use crate::render::plan::page;
+
+const EXAMPLES: &str = "\
+Examples:
+  dataops-infra plan --workload production
+  dataops-infra plan --workload kubernetes --region ap-southeast-1
+  dataops-infra plan --workload team.yaml --families any --output json
+  dataops-infra plan --workload production --set arrivals.pipelines_per_weekday=300
+  dataops-infra plan --workload production --scope worst-hour --wait 20
+  dataops-infra plan --workload production --out plan.json
+
+Needs no account and no network: types and prices are in the program, or in the file that
+`dataops-infra catalog refresh` wrote.
+
+Exit codes: 0 there is an answer, 1 a file cannot be written, 2 the input is wrong,
+3 nothing meets the objectives.";
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
-pub struct PlanArgs {}
+#[command(after_help = EXAMPLES)]
+pub struct PlanArgs {
+    /// What is asked.
+    #[command(flatten)]
+    pub question: QuestionArgs,
+    /// Also write the plan as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
 
 /// Runs the command.
-pub fn run(_args: &PlanArgs, _context: &Context) -> Outcome {
-    Err(Failure::new(Exit::Failed, "not wired yet"))
+///
+/// # Errors
+///
+/// The input is wrong, nothing meets the objectives, or the file cannot be written.
+pub fn run(args: &PlanArgs, context: &Context) -> Outcome {
+    let asked = args.question.ask(context)?;
+    let question = asked.question();
+    let answer = recommend(&question).map_err(|why| unanswerable(&asked, &why))?;
+    let plan = PlanDocument::new(&question, &asked.loaded, &answer, asked.notices.clone());
+    let document = serde_json::to_value(&plan)
+        .map_err(|error| Failure::new(Exit::Failed, "cannot set down the plan").because(error))?;
+    if let Some(path) = &args.out {
+        write(path, &document)?;
+        context.note(format!("the plan is in {}", path.display()));
+    }
+    Ok(Answer {
+        page: page(&plan),
+        document,
+        exit: Exit::Done,
+    })
+}
+
+/// Writes a document whole or not at all.
+fn write(path: &Path, document: &serde_json::Value) -> Result<(), Failure> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("cannot write {}", path.display()))
+            .because(error)
+            .hint("nothing was changed; name a file in a folder that exists and is writable")
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    writeln!(file, "{document:#}").map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
 }

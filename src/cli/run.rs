@@ -81,10 +81,15 @@ fn parse(mut arguments: Vec<OsString>, no_color: bool) -> Result<Cli, clap::Erro
         };
         let given = |argument: &OsString| {
             let argument = argument.to_string_lossy();
-            argument == unknown.as_str()
-                || argument.strip_prefix(&unknown).is_some_and(|rest| rest.starts_with('='))
-                // One letter of several behind a single dash.
-                || (!unknown.starts_with("--") && argument.starts_with('-') && !argument.starts_with("--"))
+            match unknown.strip_prefix("--") {
+                Some(_) => argument.split('=').next() == Some(unknown.as_str()),
+                // One letter, perhaps among others behind the same dash.
+                None => {
+                    argument.starts_with('-')
+                        && !argument.starts_with("--")
+                        && argument.contains(unknown.trim_start_matches('-'))
+                }
+            }
         };
         match up::service_position(&arguments)
             .and_then(|from| Some(from + arguments[from..].iter().position(given)?))
@@ -104,7 +109,11 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if json && error.use_stderr() {
         let text = error.render().to_string();
         let message = text.split("\n\n").next().unwrap_or_default();
-        let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
+        let message = match error.kind() {
+            // Its text would be the whole help.
+            Usage::DisplayHelpOnMissingArgumentOrSubcommand => "no command is given".to_owned(),
+            _ => message.strip_prefix("error: ").unwrap_or(message).to_owned(),
+        };
         let log = Log { json, colour: false };
         log.say(&Message {
             level: "error",

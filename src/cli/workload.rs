@@ -1,5 +1,6 @@
 //! `dataops-infra workload`, and how every command that takes `--workload` finds it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 
@@ -117,26 +118,105 @@ pub fn load(workload: &str) -> Result<Loaded, Failure> {
         return Ok(loaded);
     }
     let bytes = read(workload).map_err(|error| not_found(workload, &error))?;
-    parse(workload, &bytes).map_err(|errors| {
-        let count = errors.problems.len();
-        let problems = if count == 1 { "problem" } else { "problems" };
-        Failure::new(
-            Exit::BadInput,
-            format!("{count} {problems} in workload {}\n{errors}", errors.file),
-        )
-        .hint("dataops-infra workload show production --yaml explains every key")
+    parse(workload, &bytes).map_err(|errors| wrong(&errors))
+}
+
+/// Returns the profile that `--workload` names with some of its keys (`section.key`) set to other values.
+///
+/// The values go through the same checks as a file that extends the profile and sets them.
+///
+/// # Errors
+///
+/// As [`load`]; problems of an override name `command line` as their file.
+pub fn load_with(workload: &str, overrides: &[(String, String)]) -> Result<Loaded, Failure> {
+    if overrides.is_empty() {
+        return load(workload);
+    }
+    // Standard input can be read once only.
+    let stdin = match workload {
+        "-" => Some(read("-").map_err(|error| not_found(workload, &error))?),
+        _ => None,
+    };
+    let base = match &stdin {
+        Some(bytes) => parse("-", bytes).map_err(|errors| wrong(&errors))?,
+        None => load(workload)?,
+    };
+    let extends = match profile::builtin(workload) {
+        Some(_) => workload.to_owned(),
+        None if stdin.is_some() => "./stdin.yaml".to_owned(),
+        None if workload.contains('/') => workload.to_owned(),
+        None => format!("./{workload}"),
+    };
+    let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    sections
+        .entry("profile")
+        .or_default()
+        .push(format!("name: {}", quoted(&base.profile.name)));
+    for (key, value) in overrides {
+        let Some((section, name)) = key.split_once('.') else {
+            return Err(Failure::new(
+                Exit::BadInput,
+                format!("`{key}` names no section: expected SECTION.KEY, such as slo.wait_s"),
+            )
+            .hint("dataops-infra workload show production lists every key"));
+        };
+        let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !plain(section) || !plain(name) || value.is_empty() || value.chars().any(char::is_control) {
+            return Err(Failure::new(
+                Exit::BadInput,
+                format!("--set {key}={value}: expected SECTION.KEY=VALUE on one line"),
+            ));
+        }
+        sections
+            .entry(section)
+            .or_default()
+            .push(format!("{name}: {value}"));
+    }
+    let mut text = format!("extends: {}\n", quoted(&extends));
+    for (section, lines) in sections {
+        text.push_str(&format!("{section}:\n"));
+        for line in lines {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    profile::parse(&text, OVERRIDES, &mut |path| match &stdin {
+        Some(bytes) if path.ends_with("stdin.yaml") => {
+            String::from_utf8(bytes.clone()).map_err(|_| "not UTF-8 text".to_owned())
+        }
+        _ => read_text(path),
     })
+    .map_err(|errors| wrong(&errors))
+}
+
+/// The file that messages about overrides name.
+const OVERRIDES: &str = "command line";
+
+/// Returns a text as a YAML string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn wrong(errors: &ProfileErrors) -> Failure {
+    let count = errors.problems.len();
+    let problems = if count == 1 { "problem" } else { "problems" };
+    Failure::new(
+        Exit::BadInput,
+        format!("{count} {problems} in workload {}\n{errors}", errors.file),
+    )
+    .hint("dataops-infra workload show production --yaml explains every key")
+}
+
+fn read_text(path: &str) -> Result<String, String> {
+    let bytes = read(path).map_err(|error| reason(&error))?;
+    if bytes.len() > MAX_BYTES {
+        return Err(format!("larger than {} KiB", MAX_BYTES / 1024));
+    }
+    String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned())
 }
 
 fn parse(file: &str, bytes: &[u8]) -> Result<Loaded, ProfileErrors> {
     let name = if file == "-" { "stdin" } else { file };
-    profile::parse_bytes(bytes, name, &mut |path| {
-        let bytes = read(path).map_err(|error| reason(&error))?;
-        if bytes.len() > MAX_BYTES {
-            return Err(format!("larger than {} KiB", MAX_BYTES / 1024));
-        }
-        String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned())
-    })
+    profile::parse_bytes(bytes, name, &mut read_text)
 }
 
 /// Reads a file or standard input; at most one byte more than a profile may have.
@@ -341,7 +421,7 @@ fn tally(assumptions: &[Assumption]) -> String {
         (count > 0).then(|| format!("{count} {words}"))
     });
     format!(
-        "{}. Replace assumed values first: dataops-infra calibrate JOBS.csv measures most of them.",
+        "{}. Replace assumed values first; dataops-infra calibrate JOBS.csv measures arrivals, pipelines and durations.",
         counts.collect::<Vec<_>>().join(", ")
     )
 }

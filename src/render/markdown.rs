@@ -23,7 +23,8 @@ fn block(block: &Block) -> String {
         }
         Block::Pairs(pairs) => {
             let pair = |(name, value): &(String, String)| {
-                format!("- **{}**: {}", inline(name), inline(value).replace('\n', "\n  "))
+                let line = format!("- **{}**: {}", inline(name), inline(value).replace('\n', "\n  "));
+                line.trim_end().to_owned()
             };
             pairs.iter().map(pair).collect::<Vec<_>>().join("\n")
         }
@@ -40,39 +41,18 @@ fn fenced(text: &str) -> String {
 }
 
 fn table(table: &Table) -> String {
-    let width = table
-        .rows
-        .iter()
-        .map(Vec::len)
-        .chain([table.columns.len()])
-        .max()
-        .unwrap_or(0);
-    let cell = |text: Option<&String>| {
-        text.map(|text| inline(text).replace('|', "\\|").replace('\n', "<br>"))
-            .unwrap_or_default()
+    let table = table.filled_up();
+    let cell = |text: &String| inline(text).replace('|', "\\|").replace('\n', "<br>");
+    let rule = |align: &Align| match align {
+        Align::Left => "---".to_owned(),
+        Align::Right => "---:".to_owned(),
     };
     let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
     let mut lines = vec![
-        line(
-            (0..width)
-                .map(|n| cell(table.columns.get(n).map(|(name, _)| name)))
-                .collect(),
-        ),
-        line(
-            (0..width)
-                .map(|n| match table.columns.get(n) {
-                    Some((_, Align::Right)) => "---:".to_owned(),
-                    _ => "---".to_owned(),
-                })
-                .collect(),
-        ),
+        line(table.columns.iter().map(|(header, _)| cell(header)).collect()),
+        line(table.columns.iter().map(|(_, align)| rule(align)).collect()),
     ];
-    lines.extend(
-        table
-            .rows
-            .iter()
-            .map(|row| line((0..width).map(|n| cell(row.get(n))).collect())),
-    );
+    lines.extend(table.rows.iter().map(|row| line(row.iter().map(cell).collect())));
     lines.join("\n")
 }
 

@@ -5,6 +5,8 @@ pub mod document;
 pub mod log;
 pub mod markdown;
 pub mod page;
+pub mod plan;
+pub mod simulation;
 pub mod spinner;
 pub mod style;
 pub mod text;

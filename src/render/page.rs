@@ -12,7 +12,7 @@ pub enum Align {
     Right,
 }
 
-/// A table: the last wide text column wraps when the terminal is narrow.
+/// A table. Where the terminal is narrow, columns of words wrap; the last one may go below its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     /// Header and alignment of each column.
@@ -42,6 +42,18 @@ impl Table {
         let cells: Vec<String> = cells.into_iter().map(Into::into).collect();
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(cells);
+    }
+
+    /// Returns the table with as many headers and cells in each row as its widest row has.
+    pub(super) fn filled_up(&self) -> Self {
+        let mut table = self.clone();
+        let lengths = table.rows.iter().map(Vec::len);
+        let width = lengths.fold(table.columns.len(), usize::max);
+        table.columns.resize_with(width, Default::default);
+        for row in &mut table.rows {
+            row.resize_with(width, Default::default);
+        }
+        table
     }
 }
 

@@ -12,6 +12,12 @@ const PARAGRAPH: usize = 100;
 const GAP: usize = 2;
 /// A column of words narrower than this reads badly: the rows then become blocks of names and values.
 const NARROWEST: usize = 9;
+/// A last column with cells of more lines than this goes below its rows.
+const TALLEST: usize = 3;
+/// What stands before a cell that is set below its row.
+const INDENT: &str = "    ";
+/// Rows that decide on the widths of columns whose words must be broken.
+const SAMPLE: usize = 40;
 
 /// Returns the page as text; no line is wider than the style says, except verbatim lines and addresses.
 pub fn render(page: &Page, style: Style) -> String {
@@ -103,23 +109,18 @@ struct Grid {
 
 impl Grid {
     fn of(table: &Table) -> Self {
-        let count = table
-            .rows
-            .iter()
-            .map(Vec::len)
-            .chain([table.columns.len()])
-            .max()
-            .unwrap_or(0);
-        let column = |n: usize| table.columns.get(n).cloned().unwrap_or_default();
-        let cell = |row: &Vec<String>, n: usize| row.get(n).map(|cell| printable(cell)).unwrap_or_default();
-        Self {
-            headers: (0..count).map(|n| printable(&column(n).0)).collect(),
-            aligns: (0..count).map(|n| column(n).1).collect(),
-            rows: table
-                .rows
+        let table = table.filled_up();
+        let printable = |cells: &Vec<String>| {
+            cells
                 .iter()
-                .map(|row| (0..count).map(|n| cell(row, n)).collect())
-                .collect(),
+                .map(|cell| printable(cell).trim_end().to_owned())
+                .collect()
+        };
+        let (headers, aligns): (Vec<String>, _) = table.columns.into_iter().unzip();
+        Self {
+            headers: printable(&headers),
+            aligns,
+            rows: table.rows.iter().map(printable).collect(),
         }
     }
 
@@ -132,15 +133,7 @@ impl Grid {
     fn widths(&self, width: usize) -> Option<Vec<usize>> {
         let count = self.headers.len();
         let room = width.checked_sub(GAP * count.saturating_sub(1))?;
-        let natural: Vec<usize> = (0..count)
-            .map(|n| {
-                self.column(n)
-                    .flat_map(str::lines)
-                    .map(width_of)
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect();
+        let natural: Vec<usize> = (0..count).map(|n| natural(self.column(n))).collect();
         if natural.iter().sum::<usize>() <= room {
             return Some(natural);
         }
@@ -162,62 +155,130 @@ impl Grid {
                 })
                 .collect()
         };
-        let floor = (NARROWEST..=room)
-            .rev()
-            .map(floor)
-            .find(|floor| floor.iter().sum::<usize>() <= room)?;
         // What is left goes to the narrow columns first, so that only the widest wrap.
-        (0..=room)
-            .rev()
-            .map(|level| -> Vec<usize> { (0..count).map(|n| natural[n].min(level).max(floor[n])).collect() })
-            .find(|widths| widths.iter().sum::<usize>() <= room)
+        let fill = |floor: &Vec<usize>| -> Option<Vec<usize>> {
+            (0..=room)
+                .rev()
+                .map(|level| -> Vec<usize> {
+                    (0..count).map(|n| natural[n].min(level).max(floor[n])).collect()
+                })
+                .find(|widths| widths.iter().sum::<usize>() <= room)
+        };
+        // Where words must be broken anyway, the shortest table is the best, and of those the one that breaks least.
+        fill(&words).or_else(|| {
+            (NARROWEST..=room)
+                .rev()
+                .filter_map(|cap| fill(&floor(cap)))
+                .min_by_key(|widths| self.height(widths))
+        })
+    }
+
+    /// Returns the lines that the first rows take with these widths; the others are like them.
+    fn height(&self, widths: &[usize]) -> usize {
+        self.rows
+            .iter()
+            .take(SAMPLE)
+            .map(|row| lines_of(row, widths))
+            .sum()
+    }
+
+    /// Takes the last column off, if all others fit as they are and it alone makes tall rows.
+    fn split(&mut self, width: usize, widths: &[usize]) -> Option<Vec<String>> {
+        let last = self.headers.len().checked_sub(1).filter(|last| *last > 0)?;
+        let tall = |row: &Vec<String>| lines_of(&row[last..], &widths[last..]) > TALLEST;
+        if self.aligns[last] == Align::Right || !self.rows.iter().any(tall) {
+            return None;
+        }
+        let others: usize = (0..last).map(|n| natural(self.column(n)) + GAP).sum();
+        if others > width + GAP {
+            return None;
+        }
+        self.aligns.pop();
+        let notes = self.rows.iter_mut().filter_map(Vec::pop);
+        Some(self.headers.pop().into_iter().chain(notes).collect())
+    }
+
+    /// Returns the lines of the header, of the rule below it, and of each row.
+    fn lay_out(&self, widths: &[usize]) -> Vec<Vec<String>> {
+        let fold = |cells: &Vec<String>| -> Vec<String> {
+            let cells = cells.iter().zip(widths);
+            cells
+                .map(|(cell, width)| wrap(cell, *width, LongWord::Break).join("\n"))
+                .collect()
+        };
+        let mut set = comfy_table::Table::new();
+        set.load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header(fold(&self.headers))
+            .add_row(widths.iter().map(|width| "-".repeat(*width)))
+            .add_rows(self.rows.iter().map(fold));
+        let last = self.headers.len().saturating_sub(1);
+        for (n, align) in self.aligns.iter().enumerate() {
+            if let Some(column) = set.column_mut(n) {
+                column.set_padding((0, if n == last { 0 } else { GAP as u16 }));
+                column.set_cell_alignment(match align {
+                    Align::Left => CellAlignment::Left,
+                    Align::Right => CellAlignment::Right,
+                });
+            }
+        }
+        let mut lines = set.lines().map(|line| line.trim_end().to_owned());
+        let heights = [lines_of(&self.headers, widths), 1].into_iter();
+        heights
+            .chain(self.rows.iter().map(|row| lines_of(row, widths)))
+            .map(|height| lines.by_ref().take(height).collect())
+            .collect()
     }
 }
 
-/// Returns a table, or blocks of names and values where the width is too small for its columns.
+/// Returns the width of the widest line in some cells.
+fn natural<'a>(cells: impl Iterator<Item = &'a str>) -> usize {
+    cells.flat_map(str::lines).map(width_of).max().unwrap_or(0)
+}
+
+/// Returns how many lines a row takes.
+fn lines_of(row: &[String], widths: &[usize]) -> usize {
+    let cells = row.iter().zip(widths);
+    let heights = cells.map(|(cell, width)| wrap(cell, *width, LongWord::Break).len());
+    heights.max().unwrap_or(1)
+}
+
+/// Returns a table.
+///
+/// A last column that would be a narrow, tall strip goes below its row instead. Where the width is too small for the
+/// columns, each row becomes a block of names and values.
 fn table(table: &Table, style: Style) -> Vec<String> {
-    let grid = Grid::of(table);
-    let Some(widths) = grid.widths(style.width) else {
+    let mut grid = Grid::of(table);
+    let Some(mut widths) = grid.widths(style.width) else {
         return records(&grid, style.width);
     };
-    let fold = |cell: &str, n: usize| wrap(cell, widths[n], LongWord::Break).join("\n");
-    let row = |cells: &[String]| -> Vec<String> {
-        cells.iter().enumerate().map(|(n, cell)| fold(cell, n)).collect()
-    };
-    let mut set = comfy_table::Table::new();
-    set.load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(row(&grid.headers));
-    let header_lines = row(&grid.headers)
-        .iter()
-        .map(|cell| cell.lines().count())
-        .max()
-        .unwrap_or(1);
-    set.add_row(widths.iter().map(|width| "-".repeat(*width)));
-    for cells in &grid.rows {
-        set.add_row(row(cells));
+    let mut notes = Vec::new();
+    if let Some(column) = grid.split(style.width, &widths) {
+        widths = (0..grid.headers.len()).map(|n| natural(grid.column(n))).collect();
+        let measure = style.width.min(PARAGRAPH);
+        notes = column
+            .iter()
+            .map(|note| hanging(INDENT, INDENT, note, measure))
+            .collect();
+        // The rule stands between the header and the first row, and has no note.
+        notes.insert(1, Vec::new());
     }
-    let last = grid.headers.len().saturating_sub(1);
-    for (n, align) in grid.aligns.iter().enumerate() {
-        if let Some(column) = set.column_mut(n) {
-            column.set_padding((0, if n == last { 0 } else { GAP as u16 }));
-            column.set_cell_alignment(match align {
-                Align::Left => CellAlignment::Left,
-                Align::Right => CellAlignment::Right,
-            });
+    let mut notes = notes.into_iter();
+    let mut lines = Vec::new();
+    for (n, mut group) in grid.lay_out(&widths).into_iter().enumerate() {
+        group.extend(
+            notes
+                .next()
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|line| !line.is_empty()),
+        );
+        if n == 0 {
+            group = group.iter().map(|line| style.bold(line)).collect();
         }
+        lines.append(&mut group);
     }
-    set.lines()
-        .enumerate()
-        .map(|(n, line)| {
-            let line = line.trim_end();
-            if n < header_lines {
-                style.bold(line)
-            } else {
-                line.to_owned()
-            }
-        })
-        .collect()
+    lines
 }
 
 /// Returns each row as names and values, with a blank line between rows.
@@ -404,5 +465,64 @@ mod tests {
         );
         assert!(text.starts_with("\u{1b}[1mCost\u{1b}[0m\n\u{1b}[1minstance type"));
         assert_eq!(text.matches('\u{1b}').count(), 4);
+    }
+
+    #[test]
+    fn a_tall_last_column_goes_below_its_rows() {
+        let mut table = Table::new(&[
+            "type",
+            ">vCPUs",
+            ">GiB",
+            ">slots",
+            ">p95 wait",
+            ">$/month",
+            "verdict",
+            "reasons",
+        ]);
+        let reason =
+            "8 GiB is less than the 16 GB that the installation page asks for; it would save 12.41 a month";
+        table.row(["c5.xlarge", "4", "8", "6", "12.4 s", "148.10", "chosen", ""]);
+        table.row([
+            "c5a.xlarge",
+            "4",
+            "8",
+            "6",
+            "13.0 s",
+            "136.42",
+            "rejected",
+            reason,
+        ]);
+        let mut page = Page::new();
+        page.table(table);
+        insta::assert_snapshot!(plain(&page, 80), @r"
+        type        vCPUs  GiB  slots  p95 wait  $/month  verdict
+            reasons
+        ----------  -----  ---  -----  --------  -------  --------
+        c5.xlarge       4    8      6    12.4 s   148.10  chosen
+        c5a.xlarge      4    8      6    13.0 s   136.42  rejected
+            8 GiB is less than the 16 GB that the installation page asks for; it would
+            save 12.41 a month
+        ");
+    }
+
+    #[test]
+    fn where_words_must_be_broken_the_shortest_table_is_taken() {
+        let mut table = Table::new(&["address", "kind", "action", "after", "reason"]);
+        table.row([
+            "security-group/dataops-runner-london",
+            "security group",
+            "create",
+            "vpc/default, role/dataops-runner-london-host",
+            "no inbound rule; outbound to the platform only",
+        ]);
+        let mut page = Page::new();
+        page.table(table);
+        insta::assert_snapshot!(plain(&page, 80), @r"
+        address             kind            action  after               reason
+        ------------------  --------------  ------  ------------------  ----------------
+        security-group/     security group  create  vpc/default,        no inbound rule;
+        dataops-runner-                             role/dataops-       outbound to the
+        london                                      runner-london-host  platform only
+        ");
     }
 }

@@ -196,6 +196,7 @@ fn completions_are_there_for_every_shell() {
 fn the_manual_has_a_page_for_each_command() {
     let main = run(&["man"]);
     assert!(text(&main.stdout).contains(".TH dataops-infra 1"));
+    assert!(text(&main.stdout).contains(".SH EXAMPLES\n.nf\n"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pages = folder.path().join("man1");
     let output = run(&["man", "--dir", pages.to_str().expect("UTF-8")]);

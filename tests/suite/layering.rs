@@ -123,6 +123,35 @@ fn only_render_knows_how_a_terminal_is_drawn() {
 }
 
 #[test]
+fn domain_is_a_function_of_its_arguments() {
+    let impure = [
+        "std::fs",
+        "std::env",
+        "std::process",
+        "std::net",
+        "tokio::",
+        "clap::",
+        "indicatif::",
+        "tempfile::",
+        "aws_sdk",
+        "aws_config",
+        "aws_smithy",
+        "async fn",
+    ];
+    for path in files(&root().join("src/domain")) {
+        if path.file_name().is_some_and(|name| name == "tests.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a source file is text");
+        // What follows the tests' mark may read files to compare with.
+        let code = code(text.split("#[cfg(test)]").next().unwrap_or_default());
+        for name in impure {
+            assert!(!code.contains(name), "{} names {name}", path.display());
+        }
+    }
+}
+
+#[test]
 fn groups_are_read() {
     assert_eq!(
         named("use crate::{a::{b, c}, d::e};\nuse crate::f;"),

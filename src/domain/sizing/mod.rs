@@ -4,6 +4,7 @@ pub mod evaluate;
 pub mod pods;
 pub mod recommend;
 pub mod search;
+pub mod study;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::evaluate::{Evaluation, Evaluator, Layout, MOST_JOBS_PER_WEEK, jobs_per_week};
 use super::search::{Considered, Families, Found, Offer, Question, Reason};
+use super::study::{Arrangement, SWEPT, Sweep, sweep};
 use crate::domain::disk::{DiskFill, DiskLoad};
 use crate::domain::memory;
 use crate::domain::parallel::map;
@@ -13,8 +14,6 @@ use crate::domain::workload::mean_duration;
 
 /// Replications behind the predictions of the choice.
 const DETAILED: usize = 10;
-/// Replications behind each row of the concurrency sweep.
-const SWEPT: usize = 5;
 /// Cheaper arrangements outside the allowed families that are shown.
 const OUTSIDE: usize = 3;
 /// Multiples of the load at which the answer is tried again, outwards.
@@ -71,19 +70,6 @@ pub struct LoadInterval {
     pub high: f64,
     /// Whether nothing larger was tried.
     pub high_open: bool,
-}
-
-/// A row of the sweep: waits against the number of slots (EC2) or the largest number of nodes (EKS).
-#[derive(Clone, Debug)]
-pub struct Sweep {
-    /// The arrangement.
-    pub layout: Layout,
-    /// Whether memory holds so many jobs on a host.
-    pub fits: bool,
-    /// Figures with intervals.
-    pub evaluation: Evaluation,
-    /// All replications together.
-    pub record: Full,
 }
 
 /// The recommendation with everything that the report shows.
@@ -201,7 +187,17 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
             - memory::sum_quantile_mib(&profile.job, per_host(evaluation.layout), memory::FIT_QUANTILE)
     });
     let threads = evaluation.nodes.mean * f64::from(offer.instance.vcpus);
-    let sweep = sweep(question, &offer, &evaluation, &mut evaluator);
+    let arrangement = Arrangement {
+        instance: offer.instance,
+        shape: offer.shape,
+        layout: evaluation.layout,
+    };
+    let sweep = sweep(
+        question,
+        &arrangement,
+        evaluation.replications.max(SWEPT),
+        &mut evaluator,
+    );
     Ok(Recommendation {
         cpu_utilization: offer.cpu_demand / threads.max(1.0),
         cpu_share: evaluator.cpu_share(),
@@ -364,47 +360,4 @@ fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32, disk_gib: u
         high,
         high_open,
     }
-}
-
-fn sweep(
-    question: &Question<'_>,
-    offer: &Offer<'_>,
-    evaluation: &Evaluation,
-    evaluator: &mut Evaluator<'_>,
-) -> Vec<Sweep> {
-    let layouts: Vec<Layout> = match evaluation.layout {
-        Layout::Hosts { count, slots } => {
-            let mut rows: Vec<u32> = super::search::SLOTS
-                .into_iter()
-                .chain([slots])
-                .filter(|row| *row * 2 >= slots && *row <= slots * 2)
-                .collect();
-            rows.sort_unstable();
-            rows.dedup();
-            rows.into_iter()
-                .map(|slots| Layout::Hosts { count, slots })
-                .collect()
-        }
-        Layout::Nodes { min, max, pods } => (min..=max + 2)
-            .map(|max| Layout::Nodes { min, max, pods })
-            .collect(),
-    };
-    let memory_cap = super::search::slots_cap(question.profile, question.target, offer.instance);
-    layouts
-        .into_iter()
-        .map(|layout| {
-            let mut record = Full::new(question.profile.slo.wait_s);
-            evaluator
-                .records(offer.shape, layout, SWEPT)
-                .iter()
-                .for_each(|(one, _)| record.merge(one));
-            let replications = evaluation.replications.max(SWEPT);
-            Sweep {
-                layout,
-                fits: per_host(layout) <= memory_cap,
-                evaluation: evaluator.evaluate(offer.shape, layout, replications),
-                record,
-            }
-        })
-        .collect()
 }
