@@ -130,17 +130,16 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Outcome {
     let asked = args.question.ask(context)?;
     let question = asked.question();
     let weekly = jobs_per_week(question.profile);
-    let (instance, shape, layout, disk_gib) = match &args.instance_type {
-        Some(name) => named(args, &asked, name)?,
-        None => {
-            let answer = recommend(&question).map_err(|why| unanswerable(&asked, &why))?;
-            (
-                answer.offer.instance.name.clone(),
-                answer.offer.shape,
-                answer.evaluation.layout,
-                answer.disk.gib,
-            )
-        }
+    let (instance, shape, layout, disk_gib) = if let Some(name) = &args.instance_type {
+        named(args, &asked, name)?
+    } else {
+        let answer = recommend(&question).map_err(|why| unanswerable(&asked, &why))?;
+        (
+            answer.offer.instance.name.clone(),
+            answer.offer.shape,
+            answer.evaluation.layout,
+            answer.disk.gib,
+        )
     };
     if weekly * f64::from(args.weeks.unwrap_or(1)) > MOST_JOBS_PER_WEEK * 16.0 {
         let why = Unanswerable::TooMuch {

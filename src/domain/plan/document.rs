@@ -822,7 +822,7 @@ fn alternatives(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<Alt
         );
         rows.push((other.monthly, row(other, "outside-list", vec![reason])));
     }
-    rows.sort_by(|a, b| (a.0, a.1.verdict != "chosen").cmp(&(b.0, b.1.verdict != "chosen")));
+    rows.sort_by_key(|(monthly, row)| (*monthly, row.verdict != "chosen"));
     let mut rows: Vec<Alternative> = rows.into_iter().map(|(_, row)| row).collect();
     rows.extend(
         answer

@@ -22,6 +22,11 @@ pub const MOST_HOSTS: u32 = 64;
 /// The one-pass estimate rejects only above this multiple of the objective, for it is no strict bound.
 const ONEPASS_SLACK: f64 = 1.1;
 
+/// Improvement of late share (relative) and slowdown below which one more host changes nothing.
+const FLAT: f64 = 1e-3;
+/// Simulated arrangements after which no larger numbers of hosts are tried: nothing will meet the objectives.
+const MOST_TRIED: usize = 300;
+
 /// Which instance families may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Families {
@@ -356,17 +361,29 @@ impl<'a> Question<'a> {
         let mut best: Option<(Offer<'a>, Considered)> = None;
         let mut others: Vec<Considered> = Vec::new();
         let mut borderline = false;
+        let mut before: Vec<Option<(f64, f64)>> = vec![None; offers.len()];
+        let mut tried = 0;
         while let Some((lowest, rank, count, index)) = untried.pop_first() {
             let bound = best.as_ref().map(|(_, considered)| considered.monthly).or(most);
             if bound.is_some_and(|bound| lowest > bound) {
                 break;
             }
             let offer = &offers[index];
-            if count < MOST_HOSTS {
+            let considered = self.consider(offer, count, busy_hour, evaluator);
+            let best_of = |value: fn(&Evaluation) -> f64| {
+                considered.evaluations.iter().map(value).min_by(f64::total_cmp)
+            };
+            let now = best_of(|tried| tried.late.mean).zip(best_of(|tried| tried.slowdown.mean));
+            // One more host that changes neither waits nor contention is not worth trying, nor are all after it.
+            let exhausted = now.zip(before[index]).is_some_and(|(now, before)| {
+                before.0 - now.0 < FLAT * before.0.max(FLAT) && before.1 - now.1 < FLAT
+            });
+            before[index] = now.or(before[index]);
+            tried += usize::from(!considered.evaluations.is_empty());
+            if count < MOST_HOSTS && !exhausted && tried < MOST_TRIED {
                 let next = self.monthly(offer, f64::from(count + 1));
                 untried.insert((next, rank, count + 1, index));
             }
-            let considered = self.consider(offer, count, busy_hour, evaluator);
             borderline |= considered
                 .evaluations
                 .iter()
