@@ -846,7 +846,7 @@ fn alternatives(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<Alt
 }
 
 fn worth_telling(reason: &Reason) -> bool {
-    !matches!(reason, Reason::SingleThread)
+    !matches!(reason, Reason::TooSmall)
 }
 
 /// Returns the rows of a sweep; the one of `chosen` is marked.

@@ -14,6 +14,8 @@ use crate::domain::workload::mean_duration;
 
 /// Replications behind the predictions of the choice.
 const DETAILED: usize = 10;
+/// Searches at most, while disk and host depend on each other.
+const ROUNDS: usize = 3;
 /// Cheaper arrangements outside the allowed families that are shown.
 const OUTSIDE: usize = 3;
 /// Multiples of the load at which the answer is tried again, outwards.
@@ -123,41 +125,42 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
         return Err(too_much(question, weekly));
     }
     let mut evaluator = Evaluator::new(profile, question.seed, question.threads);
-    let guess = DiskLoad {
-        jobs_per_day: weekly / 7.0,
-        concurrency: profile.runner.concurrent,
-    };
-    let disk = choose_disk(question, guess)?;
-    let (offers, refused) = question.offers(disk.gib, &evaluator);
-    let named = |refused: Vec<(&crate::domain::catalog::InstanceType, Reason)>| -> Vec<(String, Reason)> {
-        refused
+    let mut disk = choose_disk(question, guess(question, weekly))?;
+    let mut round = 0;
+    // The disk's price ranks the hosts, and the host's concurrency fills the disk: what has been replayed is
+    // remembered, so going round again costs next to nothing.
+    let (offer, chosen, evaluation, others, refused, borderline) = loop {
+        round += 1;
+        let (offers, refused) = question.offers(disk.gib, &evaluator);
+        let refused: Vec<(String, Reason)> = refused
             .into_iter()
             .map(|(instance, reason)| (instance.name.clone(), reason))
-            .collect()
+            .collect();
+        if offers.is_empty() {
+            return Err(Unanswerable::NoOffer { refused });
+        }
+        let Found {
+            chosen,
+            others,
+            borderline,
+        } = question.search(&offers, &mut evaluator, None);
+        let Some((offer, chosen)) = chosen else {
+            return Err(Unanswerable::NothingMeets { tried: others });
+        };
+        let Some(evaluation) = chosen.meets.clone() else {
+            return Err(Unanswerable::NothingMeets { tried: others });
+        };
+        let load = DiskLoad {
+            jobs_per_day: disk_share(question.target, evaluation.nodes.mean) * weekly / 7.0,
+            concurrency: per_host(evaluation.layout),
+        };
+        let before = disk.gib;
+        disk = choose_disk(question, load)?;
+        if disk.gib == before || round == ROUNDS {
+            break (offer, chosen, evaluation, others, refused, borderline);
+        }
     };
-    if offers.is_empty() {
-        return Err(Unanswerable::NoOffer {
-            refused: named(refused),
-        });
-    }
-    let Found {
-        chosen,
-        others,
-        borderline,
-    } = question.search(&offers, &mut evaluator, None);
-    let Some((offer, chosen)) = chosen else {
-        return Err(Unanswerable::NothingMeets { tried: others });
-    };
-    let Some(evaluation) = chosen.meets.clone() else {
-        return Err(Unanswerable::NothingMeets { tried: others });
-    };
-
-    // The first guess at the disk did not know the concurrency nor over how many hosts the jobs spread.
-    let load = DiskLoad {
-        jobs_per_day: weekly / 7.0 / evaluation.nodes.mean.max(1.0),
-        concurrency: per_host(evaluation.layout),
-    };
-    let disk = choose_disk(question, load)?;
+    // After the last round the disk may still differ from the one that was priced.
     let gib = question.catalog.services.gp3_gib_month.amount;
     let offer = Offer {
         monthly_each: offer
@@ -208,7 +211,7 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
         disk,
         monthly,
         others,
-        refused: named(refused),
+        refused,
         outside,
         borderline,
         interval,
@@ -249,6 +252,27 @@ fn too_much(question: &Question<'_>, weekly: f64) -> Unanswerable {
         jobs_per_week: weekly,
         busy_slots: weekly * mean_duration(&question.profile.job) / (7.0 * 86_400.0),
         largest,
+    }
+}
+
+/// Returns what fills a disk before the host is known: the documented concurrency, the smallest node group.
+fn guess(question: &Question<'_>, weekly: f64) -> DiskLoad {
+    let profile = question.profile;
+    let nodes = f64::from(profile.slo.min_nodes.max(1));
+    DiskLoad {
+        jobs_per_day: disk_share(question.target, nodes) * weekly / 7.0,
+        concurrency: profile.runner.concurrent,
+    }
+}
+
+/// Returns the share of all jobs that one host's disk must hold.
+///
+/// Pods spread over the nodes of a group. EC2 runners do not: any of them may be alone during an upgrade or a
+/// failure, so each disk is sized for the whole load.
+fn disk_share(target: Target, hosts: f64) -> f64 {
+    match target {
+        Target::Ec2 => 1.0,
+        Target::Eks => 1.0 / hosts.max(1.0),
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) const SLOTS: [u32; 21] = [
 ];
 /// Slots of a host beyond which nothing is tried: one engine that runs more containers is a risk of its own.
 const MOST_SLOTS: u32 = 512;
+/// vCPUs and MiB of the smallest host that any page of the vendor names, c5.large.
+const SMALLEST: (u32, u32) = (2, 4096);
 /// Hosts or nodes of one deployment.
 pub const MOST_HOSTS: u32 = 64;
 /// The one-pass estimate rejects only above this multiple of the objective, for it is no strict bound.
@@ -79,8 +81,8 @@ pub struct Question<'a> {
 pub enum Reason {
     /// The catalog has no price for the type in the region.
     NoPrice,
-    /// One thread only: a job that computes leaves nothing for the engine and the runner.
-    SingleThread,
+    /// Smaller than any host that a page of the vendor names: 2 vCPUs and 4 GiB.
+    TooSmall,
     /// Nobody has measured or assumed how fast the type's threads are.
     NoThreadSpeed,
     /// Below the installation page's minimum.
@@ -267,8 +269,8 @@ impl<'a> Question<'a> {
     ) -> Result<Offer<'a>, Reason> {
         let price = instance.price.as_ref().ok_or(Reason::NoPrice)?;
         let speed = relative_speed(self.profile, instance).ok_or(Reason::NoThreadSpeed)?;
-        if instance.vcpus < 2 {
-            return Err(Reason::SingleThread);
+        if instance.vcpus < SMALLEST.0 || instance.memory_mib < SMALLEST.1 {
+            return Err(Reason::TooSmall);
         }
         let shape = Shape {
             vcpus: instance.vcpus,
