@@ -334,11 +334,11 @@ impl Experiment {
                     threads_per_core: 1,
                     smt_yield: 1.0,
                 },
-                2048,
+                512,
             );
         }
         match &self.contention {
-            Some((processor, _)) => ProgressTable::new(processor, most(1024)),
+            Some((processor, _)) => ProgressTable::new(processor, most(256)),
             None => ProgressTable::undisturbed(),
         }
     }
