@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 
 use super::super::contention::ProgressTable;
 use super::super::workload::Trace;
-use super::least::Least;
 use super::replay::{Batch, Demand, Host, Progress, Recorder};
 
 /// A managed node group of one instance type.
@@ -54,159 +53,25 @@ struct Node {
     fresh: bool,
 }
 
-/// The nodes there are, and which of them is next to finish a pod, to be filled and to go.
-struct Nodes<'a> {
-    group: &'a NodeGroup<'a>,
-    all: Vec<Node>,
-    /// Next finish of each node.
-    finish: Least,
-    /// Pods of each node with room for one more.
-    room: Least,
-    /// When each empty node has been empty for long enough.
-    idle: Least,
-}
-
-impl<'a> Nodes<'a> {
-    fn new(group: &'a NodeGroup<'a>) -> Self {
-        let mut nodes = Self {
-            group,
-            all: Vec::new(),
-            finish: Least::new(group.min),
-            room: Least::new(group.min),
-            idle: Least::new(group.min),
-        };
-        for _ in 0..group.min {
-            nodes.add(0.0, 0.0, false);
-        }
-        nodes
-    }
-
-    /// Adds a node that was asked for at `asked` and starts to work at `ready`.
-    fn add(&mut self, asked: f64, ready: f64, fresh: bool) {
-        let mut node = Node {
-            since: asked,
-            idle_since: ready,
-            fresh,
-            ..Node::default()
-        };
-        node.host.reset();
-        // A host's clock starts with the node.
-        node.host.advance(ready);
-        self.all.push(node);
-        self.rank(self.all.len() - 1);
-    }
-
-    /// Enters a node anew everywhere.
-    fn rank(&mut self, index: usize) {
-        self.finish.set(index, self.all[index].host.next);
-        self.rank_room(index);
-        self.rank_idle(index);
-    }
-
-    #[inline]
-    fn rank_room(&mut self, index: usize) {
-        let jobs = self.all[index].host.jobs();
-        let key = if jobs < self.group.pods {
-            jobs as f64
-        } else {
-            f64::INFINITY
-        };
-        self.room.set(index, key);
-    }
-
-    #[inline]
-    fn rank_idle(&mut self, index: usize) {
-        let node = &self.all[index];
-        let key = if node.host.jobs() == 0 {
-            node.idle_since + self.group.idle_s
-        } else {
-            f64::INFINITY
-        };
-        self.idle.set(index, key);
-    }
-
-    /// Ends the pod that is next to finish; returns its pipeline.
-    #[inline]
-    fn finish(&mut self, now: f64) -> Option<u32> {
-        let index = self.finish.index();
-        let node = &mut self.all[index];
-        let done = node.host.take(now);
-        node.host.settle(self.group.progress);
-        node.idle_since = now;
-        self.finish.set(index, node.host.next);
-        self.rank_room(index);
-        if self.all[index].host.jobs() == 0 {
-            self.rank_idle(index);
-        }
-        done.map(|done| done.pipeline)
-    }
-
-    /// Removes the first node that has been empty for long enough; returns when it was asked for.
-    fn remove_idle(&mut self, now: f64) -> Option<f64> {
-        let gone = |node: &Node| node.host.jobs() == 0 && node.idle_since + self.group.idle_s <= now;
-        let index = self.all.iter().position(gone)?;
-        let node = self.all.swap_remove(index);
-        let last = self.all.len();
-        for order in [&mut self.finish, &mut self.room, &mut self.idle] {
-            order.set(last, f64::INFINITY);
-        }
-        if index < last {
-            self.rank(index);
-        }
-        Some(node.since)
-    }
-
-    /// Starts waiting pods where there is room.
-    #[inline]
-    fn place(
-        &mut self,
-        trace: &Trace,
-        slowness: f64,
-        now: f64,
-        queue: &mut VecDeque<Batch>,
-        recorder: &mut impl Recorder,
-    ) {
-        while let Some(batch) = queue.front_mut() {
-            if self.room.key() == f64::INFINITY {
-                break;
-            }
-            let index = self.room.index();
-            let node = &mut self.all[index];
-            let job = batch.next as usize;
-            let first = if node.fresh { self.group.first_pod_s } else { 0.0 };
-            let start = self.group.pod_start_s + first;
-            node.fresh = false;
-            let demand = Demand::of(trace, job, slowness);
-            node.host.advance(now);
-            node.host.add(
-                batch.pipeline,
-                Demand {
-                    work: demand.work + start,
-                    ..demand
-                },
-            );
-            node.host.settle(self.group.progress);
-            let wait = now - batch.ready + f64::from(trace.pickup[job]) + start;
-            recorder.started(batch.pipeline as usize, batch.ready, now, wait);
-            batch.next += 1;
-            if batch.next == batch.end {
-                queue.pop_front();
-            }
-            self.finish.set(index, node.host.next);
-            self.rank_room(index);
-            if self.all[index].host.jobs() == 1 {
-                self.rank_idle(index);
-            }
-        }
-    }
-}
-
 /// Replays the whole trace until the last job has ended.
 ///
 /// Pods go to the ready node with the fewest job pods, as the Kubernetes scheduler's default scoring does.
 pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Recorder) -> NodeUse {
     let slowness = 1.0 / group.speed;
-    let mut nodes = Nodes::new(group);
+    let new_node = |since: f64, fresh: bool| {
+        let mut node = Node {
+            since,
+            idle_since: since,
+            fresh,
+            ..Node::default()
+        };
+        node.host.reset();
+        // A host's clock starts with the node.
+        node.host.advance(since);
+        node.host.settle(group.progress);
+        node
+    };
+    let mut nodes: Vec<Node> = (0..group.min).map(|_| new_node(0.0, false)).collect();
     // Requests on their way: when asked, when ready; in order of both.
     let mut coming: VecDeque<(f64, f64)> = VecDeque::new();
     let mut progress: Vec<Progress> = trace.first_job[..trace.pipelines()]
@@ -221,43 +86,51 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
     };
     let mut arriving = 0;
     let mut next_scan = f64::INFINITY;
-    let mut clock = 0.0_f64;
+    let mut end = 0.0_f64;
     loop {
         let next_arrival = trace.arrival.get(arriving).copied().unwrap_or(f64::INFINITY);
         let next_stage = pending.front().map_or(f64::INFINITY, |(at, _)| *at);
         let next_node = coming.front().map_or(f64::INFINITY, |(_, ready)| *ready);
-        let next_finish = nodes.finish.key();
-        let next_idle = if nodes.all.len() > group.min {
-            // The minimum may have kept a node for longer.
-            nodes.idle.key().max(clock)
-        } else {
-            f64::INFINITY
-        };
+        let (mut which, mut next_finish, mut next_idle) = (0, f64::INFINITY, f64::INFINITY);
+        for (index, node) in nodes.iter().enumerate() {
+            if node.host.next < next_finish {
+                (which, next_finish) = (index, node.host.next);
+            }
+            if nodes.len() > group.min && node.host.jobs() == 0 {
+                next_idle = next_idle.min(node.idle_since + group.idle_s);
+            }
+        }
         let work = next_finish.min(next_stage).min(next_arrival);
-        let now = work.min(next_node).min(next_scan).min(next_idle);
+        // The minimum may have kept an empty node for longer than it would stay now.
+        let now = work.min(next_node).min(next_scan).min(next_idle.max(end));
         if work == f64::INFINITY && queue.is_empty() {
             break;
         }
         if now == f64::INFINITY {
             break;
         }
-        clock = now;
+        end = now;
         if now == next_finish {
-            if let Some(pipeline) = nodes.finish(now) {
+            let node = &mut nodes[which];
+            if let Some(done) = node.host.take(now) {
                 recorder.finished(now);
-                let state = &mut progress[pipeline as usize];
+                let state = &mut progress[done.pipeline as usize];
                 state.left -= 1;
                 if state.left == 0 {
-                    if state.next == trace.first_job[pipeline as usize + 1] {
-                        recorder.completed(trace.arrival[pipeline as usize], now);
+                    if state.next == trace.first_job[done.pipeline as usize + 1] {
+                        recorder.completed(trace.arrival[done.pipeline as usize], now);
                     } else {
-                        pending.push_back((now + trace.stage_gap, pipeline));
+                        pending.push_back((now + trace.stage_gap, done.pipeline));
                     }
                 }
             }
+            node.host.settle(group.progress);
+            node.idle_since = now;
         } else if now == next_node {
             if let Some((asked, ready)) = coming.pop_front() {
-                nodes.add(asked, ready, true);
+                let mut node = new_node(ready, true);
+                node.since = asked;
+                nodes.push(node);
             }
         } else if now == next_stage || now == next_arrival {
             let pipeline = if now == next_stage {
@@ -277,20 +150,26 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
             let waiting: usize = queue.iter().map(|batch| (batch.end - batch.next) as usize).sum();
             let promised = coming.len() * group.pods;
             let missing = waiting.saturating_sub(promised).div_ceil(group.pods.max(1));
-            let room = group.max.saturating_sub(nodes.all.len() + coming.len());
+            let room = group.max.saturating_sub(nodes.len() + coming.len());
             for _ in 0..missing.min(room) {
                 coming.push_back((now, now + group.node_ready_s));
                 usage.launches += 1;
             }
-            usage.peak = usage.peak.max(nodes.all.len() + coming.len());
-        } else if let Some(since) = nodes.remove_idle(now) {
-            usage.node_seconds += (now.min(trace.horizon) - since).max(0.0);
+            usage.peak = usage.peak.max(nodes.len() + coming.len());
+        } else {
+            let gone = nodes
+                .iter()
+                .position(|node| node.host.jobs() == 0 && node.idle_since + group.idle_s <= now);
+            if let Some(index) = gone {
+                let node = nodes.swap_remove(index);
+                usage.node_seconds += (now.min(trace.horizon) - node.since).max(0.0);
+            }
         }
 
         if !queue.is_empty() {
-            nodes.place(trace, slowness, now, &mut queue, recorder);
+            place(trace, group, slowness, now, &mut nodes, &mut queue, recorder);
         }
-        let may_grow = !queue.is_empty() && nodes.all.len() + coming.len() < group.max;
+        let may_grow = !queue.is_empty() && nodes.len() + coming.len() < group.max;
         next_scan = match (may_grow, next_scan > now && next_scan.is_finite()) {
             (false, _) => f64::INFINITY,
             (true, true) => next_scan,
@@ -299,10 +178,45 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
     }
     let horizon = trace.horizon.max(f64::MIN_POSITIVE);
     let left = nodes
-        .all
         .iter()
         .map(|node| node.since)
         .chain(coming.iter().map(|(asked, _)| *asked));
     usage.node_seconds += left.map(|since| (horizon - since).max(0.0)).sum::<f64>();
     usage
+}
+
+fn place(
+    trace: &Trace,
+    group: &NodeGroup<'_>,
+    slowness: f64,
+    now: f64,
+    nodes: &mut [Node],
+    queue: &mut VecDeque<Batch>,
+    recorder: &mut impl Recorder,
+) {
+    while let Some(batch) = queue.front_mut() {
+        let fits = nodes.iter_mut().filter(|node| node.host.jobs() < group.pods);
+        let Some(node) = fits.min_by_key(|node| node.host.jobs()) else {
+            break;
+        };
+        let job = batch.next as usize;
+        let start = group.pod_start_s + if node.fresh { group.first_pod_s } else { 0.0 };
+        node.fresh = false;
+        let demand = Demand::of(trace, job, slowness);
+        node.host.advance(now);
+        node.host.add(
+            batch.pipeline,
+            Demand {
+                work: demand.work + start,
+                ..demand
+            },
+        );
+        node.host.settle(group.progress);
+        let wait = now - batch.ready + f64::from(trace.pickup[job]) + start;
+        recorder.started(batch.pipeline as usize, batch.ready, now, wait);
+        batch.next += 1;
+        if batch.next == batch.end {
+            queue.pop_front();
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! The queue behind the recommendation: traces replayed against hosts, and the statistics of the outcome.
 
 pub mod cluster;
-mod least;
 pub mod onepass;
 pub mod record;
 pub mod replay;
