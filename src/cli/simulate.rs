@@ -169,7 +169,7 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Outcome {
         jobs_per_day: weekly / 7.0 / hosts,
         concurrency: per_host(layout),
     };
-    let fill = DiskFill::simulate(&question.profile.disk, load, question.seed);
+    let fill = DiskFill::simulate(&question.profile.disk, load, question.seed, question.threads);
     drop(spinner);
     let document = SimulationDocument::new(&question, &arrangement, &result, &rows, (disk_gib, &fill));
     let exit = if document.laws.hold {

@@ -90,6 +90,14 @@ struct Sample {
     hours: Option<Box<[(u64, u64); 24]>>,
 }
 
+/// Sums over traces, seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    cpu: f64,
+    work: f64,
+    time: f64,
+}
+
 /// How an arrangement stands against the objectives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,6 +145,7 @@ pub struct Evaluator<'a> {
     looks: &'static [usize],
     weeks: u32,
     traces: Vec<OnceLock<Trace>>,
+    totals: OnceLock<Totals>,
     ideals: Vec<OnceLock<f64>>,
     onepass: Vec<OnceLock<OnePass>>,
     seen: BTreeMap<(u32, u32, u64, Layout), Vec<Sample>>,
@@ -157,6 +166,7 @@ impl<'a> Evaluator<'a> {
             looks: &LOOKS,
             weeks,
             traces: (0..kept.clamp(1, most)).map(|_| OnceLock::new()).collect(),
+            totals: OnceLock::new(),
             ideals: (0..most).map(|_| OnceLock::new()).collect(),
             onepass: (0..LOOKS[0]).map(|_| OnceLock::new()).collect(),
             seen: BTreeMap::new(),
@@ -179,42 +189,55 @@ impl<'a> Evaluator<'a> {
 
     /// Returns the mean CPU share of a job's time on the reference thread.
     pub fn cpu_share(&self) -> f64 {
-        let (mut cpu, mut work) = (0.0, 0.0);
-        for replication in 0..self.looks[0] {
-            self.with_trace(replication, |trace| {
-                cpu += trace.cpu_work();
-                work += trace.work();
-            });
-        }
+        let Totals { cpu, work, .. } = self.totals();
         if work > 0.0 { cpu / work } else { 0.0 }
     }
 
     /// Returns the mean number of reference threads that the workload keeps computing.
     pub fn cpu_demand(&self) -> f64 {
-        let (mut cpu, mut time) = (0.0, 0.0);
-        for replication in 0..self.looks[0] {
-            self.with_trace(replication, |trace| {
-                cpu += trace.cpu_work();
-                time += trace.horizon;
-            });
-        }
+        let Totals { cpu, time, .. } = self.totals();
         if time > 0.0 { cpu / time } else { 0.0 }
+    }
+
+    /// Adds up the traces of the first look, in order.
+    fn totals(&self) -> Totals {
+        *self.totals.get_or_init(|| {
+            let each = map(
+                self.threads,
+                self.looks[0],
+                || (),
+                |(), replication| {
+                    self.with_trace(replication, |trace| Totals {
+                        cpu: trace.cpu_work(),
+                        work: trace.work(),
+                        time: trace.horizon,
+                    })
+                },
+            );
+            each.iter().fold(Totals::default(), |sum, one| Totals {
+                cpu: sum.cpu + one.cpu,
+                work: sum.work + one.work,
+                time: sum.time + one.time,
+            })
+        })
     }
 
     /// Returns a lower estimate of the share of late jobs with so many slots and no contention.
     pub fn onepass_late(&self, slots: u32) -> f64 {
-        let wait = self.profile.slo.wait_s;
-        let estimates = map(
-            self.threads,
-            self.looks[0],
-            || (),
-            |(), replication| {
-                self.onepass[replication]
-                    .get_or_init(|| self.with_trace(replication, |trace| OnePass::new(trace, wait)))
-                    .late_share(slots as usize)
-            },
-        );
-        estimates.iter().sum::<f64>() / estimates.len() as f64
+        let (wait, first) = (self.profile.slo.wait_s, self.looks[0]);
+        if self.onepass[..first].iter().any(|one| one.get().is_none()) {
+            map(
+                self.threads,
+                first,
+                || (),
+                |(), replication| {
+                    self.onepass[replication]
+                        .get_or_init(|| self.with_trace(replication, |trace| OnePass::new(trace, wait)));
+                },
+            );
+        }
+        let estimates = self.onepass[..first].iter().filter_map(OnceLock::get);
+        estimates.map(|one| one.late_share(slots as usize)).sum::<f64>() / first as f64
     }
 
     /// Judges an arrangement, with 5, 10, 20 or 40 replications, whatever separates it from the objectives.

@@ -1,6 +1,7 @@
 //! Workload and catalog → the host we choose, and everything rejected with its reason.
 
 pub mod evaluate;
+pub mod interval;
 pub mod pods;
 pub mod recommend;
 pub mod search;

@@ -1,12 +1,12 @@
 //! The whole recommendation: host, disk, predictions, how far it carries, and what lies outside the allowed list.
 
 use super::evaluate::{Evaluation, Evaluator, Layout, MOST_JOBS_PER_WEEK, jobs_per_week};
+use super::interval::{LoadInterval, interval};
 use super::search::{Considered, Families, Found, Offer, Question, Reason};
 use super::study::{Arrangement, SWEPT, Sweep, sweep};
 use crate::domain::disk::{DiskFill, DiskLoad};
 use crate::domain::memory;
-use crate::domain::parallel::map;
-use crate::domain::profile::{Profile, Target};
+use crate::domain::profile::Target;
 use crate::domain::simulation::record::Full;
 use crate::domain::simulation::statistics::Estimate;
 use crate::domain::units::Micros;
@@ -18,9 +18,6 @@ const DETAILED: usize = 10;
 const ROUNDS: usize = 3;
 /// Cheaper arrangements outside the allowed families that are shown.
 const OUTSIDE: usize = 3;
-/// Multiples of the load at which the answer is tried again, outwards.
-const STEPS: [f64; 7] = [1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
-
 /// Why there is no recommendation.
 #[derive(Clone, Debug)]
 pub enum Unanswerable {
@@ -59,19 +56,6 @@ pub struct DiskChoice {
     pub fill: DiskFill,
     /// What was assumed to fill it.
     pub load: DiskLoad,
-}
-
-/// Load over which the choice stays the same, as multiples of the profile's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LoadInterval {
-    /// Smallest multiple tried at which it holds.
-    pub low: f64,
-    /// Whether nothing smaller was tried.
-    pub low_open: bool,
-    /// Largest multiple tried at which it holds.
-    pub high: f64,
-    /// Whether nothing larger was tried.
-    pub high_open: bool,
 }
 
 /// The recommendation with everything that the report shows.
@@ -278,7 +262,7 @@ fn disk_share(target: Target, hosts: f64) -> f64 {
 
 fn choose_disk(question: &Question<'_>, load: DiskLoad) -> Result<DiskChoice, Unanswerable> {
     let disk = &question.profile.disk;
-    let fill = DiskFill::simulate(disk, load, question.seed);
+    let fill = DiskFill::simulate(disk, load, question.seed, question.threads);
     match fill.smallest(disk.unattended_days) {
         Some(gib) => Ok(DiskChoice { gib, fill, load }),
         None => Err(Unanswerable::DiskTooSmall {
@@ -318,70 +302,4 @@ fn outside(
         found.push(considered);
     }
     found
-}
-
-/// Tries the search again at other loads, outwards until the answer changes, then in between.
-fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32, disk_gib: u32) -> LoadInterval {
-    let holds = |multiple: f64| {
-        let mut profile: Profile = question.profile.clone();
-        profile.arrivals.pipelines_per_weekday *= multiple;
-        for burst in &mut profile.arrivals.bursts {
-            burst.pipelines = (f64::from(burst.pipelines) * multiple).round() as u32;
-        }
-        if jobs_per_week(&profile) > MOST_JOBS_PER_WEEK {
-            return false;
-        }
-        let scaled = Question {
-            profile: &profile,
-            threads: 1,
-            ..question.clone()
-        };
-        let mut evaluator = Evaluator::coarse(&profile, question.seed, 1);
-        let (offers, _) = scaled.offers(disk_gib, &evaluator);
-        let bound = offers
-            .iter()
-            .find(|offer| offer.instance.name == chosen.instance.name)
-            .map(|offer| scaled.monthly(offer, f64::from(count)));
-        let found = scaled.search(&offers, &mut evaluator, bound);
-        found.chosen.is_some_and(|(offer, considered)| {
-            offer.instance.name == chosen.instance.name && considered.count == count
-        })
-    };
-    let edges = map(
-        question.threads,
-        2,
-        || (),
-        |(), side| {
-            let at = |step: f64| if side == 0 { 1.0 / step } else { step };
-            let mut inside = 1.0;
-            let mut beyond = None;
-            for step in STEPS {
-                if holds(at(step)) {
-                    inside = at(step);
-                } else {
-                    beyond = Some(at(step));
-                    break;
-                }
-            }
-            let Some(mut beyond) = beyond else {
-                return (inside, true);
-            };
-            for _ in 0..3 {
-                let middle = (inside * beyond).sqrt();
-                if holds(middle) {
-                    inside = middle;
-                } else {
-                    beyond = middle;
-                }
-            }
-            (inside, false)
-        },
-    );
-    let [(low, low_open), (high, high_open)] = [edges[0], edges[1]];
-    LoadInterval {
-        low,
-        low_open,
-        high,
-        high_open,
-    }
 }

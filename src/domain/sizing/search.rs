@@ -337,7 +337,7 @@ impl<'a> Question<'a> {
     }
 
     /// Returns the smallest number of hosts that may be tried.
-    fn fewest(&self) -> u32 {
+    pub(super) fn fewest(&self) -> u32 {
         match self.target {
             Target::Ec2 => 1,
             Target::Eks => self.profile.slo.min_nodes.max(1),
