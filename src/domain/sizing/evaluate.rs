@@ -18,16 +18,23 @@ use crate::domain::workload::{Trace, hourly_pipelines};
 
 /// Numbers of replications at which the sequential test looks.
 pub const LOOKS: [usize; 4] = [5, 10, 20, 40];
+/// Replications from which on an arrangement may be accepted.
+pub const CONFIRMED: usize = 20;
 /// The same for a coarse evaluator.
 const COARSE: [usize; 1] = [3];
 /// Weeks of a replication when the load allows it.
 const WEEKS: u32 = 4;
 /// Jobs of a replication beyond which it is shortened, down to one week.
-const JOBS_PER_REPLICATION: f64 = 400_000.0;
+///
+/// The relative noise falls with the number of jobs, so a heavy load needs fewer weeks.
+const JOBS_PER_REPLICATION: f64 = 80_000.0;
+/// The same for a coarse evaluator.
+const COARSE_JOBS: f64 = 40_000.0;
 /// Jobs kept in memory over all replications; the rest is generated again when needed.
 const JOBS_KEPT: f64 = 2_500_000.0;
-/// Jobs in one week beyond which nothing is simulated: the answer would take minutes and say what arithmetic says.
-pub const MOST_JOBS_PER_WEEK: f64 = 1_500_000.0;
+/// Jobs in one week beyond which nothing is simulated: half of what the vendor's whole platform ran in June 2024
+/// (1.9 million in the month), and the answer would take minutes to say what arithmetic says.
+pub const MOST_JOBS_PER_WEEK: f64 = 250_000.0;
 
 /// The threads of a host.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,8 +162,12 @@ pub struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Prepares the replications of a workload.
     pub fn new(profile: &'a Profile, seed: u64, threads: usize) -> Self {
+        Self::with(profile, seed, threads, JOBS_PER_REPLICATION)
+    }
+
+    fn with(profile: &'a Profile, seed: u64, threads: usize, jobs: f64) -> Self {
         let weekly = jobs_per_week(profile);
-        let weeks = (JOBS_PER_REPLICATION / weekly.max(1.0)).clamp(1.0, f64::from(WEEKS)) as u32;
+        let weeks = (jobs / weekly.max(1.0)).clamp(1.0, f64::from(WEEKS)) as u32;
         let kept = (JOBS_KEPT / (weekly * f64::from(weeks)).max(1.0)) as usize;
         let most = LOOKS[LOOKS.len() - 1];
         Self {
@@ -178,7 +189,7 @@ impl<'a> Evaluator<'a> {
     pub fn coarse(profile: &'a Profile, seed: u64, threads: usize) -> Self {
         Self {
             looks: &COARSE,
-            ..Self::new(profile, seed, threads)
+            ..Self::with(profile, seed, threads, COARSE_JOBS)
         }
     }
 
@@ -240,16 +251,28 @@ impl<'a> Evaluator<'a> {
         estimates.map(|one| one.late_share(slots as usize)).sum::<f64>() / first as f64
     }
 
-    /// Judges an arrangement, with 5, 10, 20 or 40 replications, whatever separates it from the objectives.
+    /// Judges an arrangement with as many replications as it takes to separate it from the objectives.
+    ///
+    /// Five or ten may reject, twenty or forty may accept: five lucky replications must not decide.
     pub fn judge(&mut self, shape: Shape, layout: Layout) -> Evaluation {
         let last = self.looks[self.looks.len() - 1];
         for replications in self.looks {
             let evaluation = self.evaluate(shape, layout, *replications);
-            if evaluation.standing != Standing::Borderline || *replications == last {
+            let decided = match evaluation.standing {
+                Standing::Meets => *replications >= CONFIRMED.min(last),
+                Standing::Borderline => false,
+                Standing::Late | Standing::Slow | Standing::LateAndSlow => true,
+            };
+            if decided || *replications == last {
                 return evaluation;
             }
         }
         self.evaluate(shape, layout, last)
+    }
+
+    /// Looks at an arrangement with the fewest replications.
+    pub fn glance(&mut self, shape: Shape, layout: Layout) -> Evaluation {
+        self.evaluate(shape, layout, self.looks[0])
     }
 
     /// Returns the figures with so many replications, at most 40; `Borderline` when they do not separate.

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::evaluate::{Evaluator, MOST_JOBS_PER_WEEK, busy_hour_slots, jobs_per_week};
-use super::search::{MOST_HOSTS, Offer, Question};
+use super::search::{Offer, Question};
 use crate::domain::parallel::map;
 use crate::domain::profile::Profile;
 use crate::domain::units::Micros;
 use crate::domain::workload::mean_duration;
 
 /// Multiples of the load at which the answer is tried again, outwards.
-const STEPS: [f64; 7] = [1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+const STEPS: &[f64] = &[1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+/// The same for heavy loads, where each try is dear.
+const FEW_STEPS: &[f64] = &[1.25, 2.0, 5.0];
+/// Jobs in a week from which on a load is heavy.
+const HEAVY: f64 = 30_000.0;
 
 /// Load over which the choice stays the same, as multiples of the profile's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +30,9 @@ pub struct LoadInterval {
 }
 
 /// Tries the search again at other loads, outwards until the answer changes, then in between.
-pub fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32, disk_gib: u32) -> LoadInterval {
+///
+/// The disks stay those of the profile's own load: what is asked is whether type and number change.
+pub fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32) -> LoadInterval {
     let holds = |multiple: f64| {
         let mut profile: Profile = question.profile.clone();
         profile.arrivals.pipelines_per_weekday *= multiple;
@@ -41,11 +47,16 @@ pub fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32, disk_gi
             ..question.clone()
         };
         let mut evaluator = Evaluator::coarse(&profile, question.seed, question.threads);
-        let (offers, _) = scaled.offers(disk_gib, &evaluator);
+        let (offers, _) = scaled.offers(&chosen.disks, &evaluator);
         offers
             .iter()
             .position(|offer| offer.instance.name == chosen.instance.name)
             .is_some_and(|own| still_first(&scaled, &offers, (own, count), &mut evaluator))
+    };
+    let steps = if jobs_per_week(question.profile) > HEAVY {
+        FEW_STEPS
+    } else {
+        STEPS
     };
     let edges = map(
         question.threads,
@@ -55,11 +66,11 @@ pub fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32, disk_gi
             let at = |step: f64| if side == 0 { 1.0 / step } else { step };
             let mut inside = 1.0;
             let mut beyond = None;
-            for step in STEPS {
-                if holds(at(step)) {
-                    inside = at(step);
+            for step in steps {
+                if holds(at(*step)) {
+                    inside = at(*step);
                 } else {
-                    beyond = Some(at(step));
+                    beyond = Some(at(*step));
                     break;
                 }
             }
@@ -98,7 +109,10 @@ fn still_first(
 ) -> bool {
     let busy_hour = busy_hour_slots(question.profile, mean_duration(&question.profile.job));
     let offer = &offers[own.0];
-    let considered = question.consider(offer, own.1, busy_hour, evaluator);
+    let Some(monthly) = question.monthly(offer, own.1, f64::from(own.1)) else {
+        return false;
+    };
+    let considered = question.consider(offer, (own.1, monthly), busy_hour, evaluator);
     let Some(meets) = considered.meets else {
         return false;
     };
@@ -106,13 +120,9 @@ fn still_first(
     let mut untried: BTreeSet<(Micros, usize, u32, usize)> = offers
         .iter()
         .enumerate()
-        .map(|(index, offer)| {
-            (
-                question.monthly(offer, f64::from(fewest)),
-                offer.rank,
-                fewest,
-                index,
-            )
+        .filter_map(|(index, offer)| {
+            let (monthly, count) = question.priced(offer, fewest)?;
+            Some((monthly, offer.rank, count, index))
         })
         .collect();
     let mut passed = false;
@@ -121,15 +131,14 @@ fn still_first(
             break;
         }
         let other = &offers[index];
-        if count < MOST_HOSTS {
-            let next = question.monthly(other, f64::from(count + 1));
-            untried.insert((next, rank, count + 1, index));
+        if let Some((monthly, count)) = question.priced(other, count + 1) {
+            untried.insert((monthly, rank, count, index));
         }
         if (index, count) == own {
             passed = true;
             continue;
         }
-        let tried = question.consider(other, count, busy_hour, evaluator);
+        let tried = question.consider(other, (count, lowest), busy_hour, evaluator);
         let beats = tried.meets.is_some_and(|theirs| {
             let (cost, own_cost) = ((tried.monthly, rank), (considered.monthly, offer.rank));
             let (slowdown, own_slowdown) = (theirs.slowdown.mean, meets.slowdown.mean);

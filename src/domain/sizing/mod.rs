@@ -1,5 +1,6 @@
 //! Workload and catalog → the host we choose, and everything rejected with its reason.
 
+pub mod disks;
 pub mod evaluate;
 pub mod interval;
 pub mod pods;
