@@ -140,10 +140,7 @@ fn measure(quick: bool) -> Vec<Figure> {
     add("generation", jobs as f64 / seconds / 1e6, "M jobs/s");
 
     let traces = generate(&june, 1);
-    for (name, progress) in [
-        ("replay_undisturbed", &undisturbed),
-        ("replay", &contended),
-    ] {
+    for (name, progress) in [("replay_undisturbed", &undisturbed), ("replay", &contended)] {
         let (jobs, seconds) = best(|| replay_all(&traces, &fleet(SLOTS, progress), &mut space));
         add(name, jobs as f64 / seconds / 1e6, "M jobs/s");
     }
@@ -221,15 +218,22 @@ fn best(mut run: impl FnMut() -> u64) -> (u64, f64) {
 /// Returns the CPU seconds of the only thread, to the nanosecond.
 fn cpu_seconds() -> f64 {
     let read = |path| std::fs::read_to_string(path).ok();
-    if let Some(nanoseconds) = read("/proc/self/schedstat")
-        .and_then(|text| text.split_whitespace().next().and_then(|first| first.parse::<f64>().ok()))
-    {
+    if let Some(nanoseconds) = read("/proc/self/schedstat").and_then(|text| {
+        text.split_whitespace()
+            .next()
+            .and_then(|first| first.parse::<f64>().ok())
+    }) {
         return nanoseconds / 1e9;
     }
     // Kernels without schedstat: user and system ticks, the 14th and 15th field, after the name in brackets.
     let text = read("/proc/self/stat").expect("a Linux /proc");
     let fields = text.rsplit(") ").next().unwrap_or_default();
-    let ticks = |nth| fields.split(' ').nth(nth).and_then(|field| field.parse::<f64>().ok());
+    let ticks = |nth| {
+        fields
+            .split(' ')
+            .nth(nth)
+            .and_then(|field| field.parse::<f64>().ok())
+    };
     (ticks(11).unwrap_or(0.0) + ticks(12).unwrap_or(0.0)) / 100.0
 }
 

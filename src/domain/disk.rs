@@ -141,11 +141,7 @@ impl DiskFill {
 
     /// Returns the days until `level_gib` is used.
     pub fn days_until(&self, level_gib: f64) -> Days {
-        let mut days: Vec<u32> = self
-            .used
-            .iter()
-            .map(|run| day_of(run, level_gib))
-            .collect();
+        let mut days: Vec<u32> = self.used.iter().map(|run| day_of(run, level_gib)).collect();
         days.sort_unstable();
         let at = |p: f64| days[((days.len() as f64 * p) as usize).min(days.len() - 1)];
         Days {

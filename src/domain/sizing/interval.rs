@@ -106,7 +106,14 @@ fn still_first(
     let mut untried: BTreeSet<(Micros, usize, u32, usize)> = offers
         .iter()
         .enumerate()
-        .map(|(index, offer)| (question.monthly(offer, f64::from(fewest)), offer.rank, fewest, index))
+        .map(|(index, offer)| {
+            (
+                question.monthly(offer, f64::from(fewest)),
+                offer.rank,
+                fewest,
+                index,
+            )
+        })
         .collect();
     let mut passed = false;
     while let Some((lowest, rank, count, index)) = untried.pop_first() {
@@ -127,8 +134,7 @@ fn still_first(
             let (cost, own_cost) = ((tried.monthly, rank), (considered.monthly, offer.rank));
             let (slowdown, own_slowdown) = (theirs.slowdown.mean, meets.slowdown.mean);
             cost < own_cost
-                || (cost == own_cost
-                    && (slowdown < own_slowdown || (slowdown == own_slowdown && !passed)))
+                || (cost == own_cost && (slowdown < own_slowdown || (slowdown == own_slowdown && !passed)))
         });
         if beats {
             return false;

@@ -8,3 +8,5 @@ pub mod search;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_threads;
