@@ -132,7 +132,7 @@ fn check(page: &mut Page, check: &Check) {
         let basis = if check.concurrency_basis == "given" {
             "as given"
         } else {
-            "the most that ran at once; say the real number with --concurrency"
+            "estimated; say the real number with --concurrency"
         };
         page.text(format!(
             "{} replays of {} weeks on {} slots ({basis}), seed {}.",

@@ -6,6 +6,7 @@ pub mod log;
 pub mod markdown;
 pub mod page;
 pub mod plan;
+pub mod simulation;
 pub mod spinner;
 pub mod style;
 pub mod text;

@@ -2,7 +2,7 @@
 
 use super::page::{Page, Table};
 use crate::domain::plan::document::{
-    Alternative, Answer, CostLine, HourRow, PlanDocument, Prediction, Severity, SweepRow,
+    Alternative, Answer, CostLine, DiskRow, HourRow, PlanDocument, Prediction, Severity, SweepRow,
 };
 use crate::domain::plan::wording::{counted, seconds};
 use crate::domain::profile::{Basis, Target};
@@ -283,11 +283,11 @@ pub fn worst_hour(worst: &HourRow) -> String {
 
 fn disk(page: &mut Page, plan: &PlanDocument) {
     page.heading("Disk: days without clean-up (5 / 50 / 95 % of hosts)")
-        .table(disk_table(&plan.prediction));
+        .table(disk_table(&plan.prediction.disk));
 }
 
 /// Sets the fill of the disks as a table.
-pub fn disk_table(prediction: &Prediction) -> Table {
+pub fn disk_table(rows: &[DiskRow]) -> Table {
     let mut table = Table::new(&[">GiB", ">$/month", ">to 80 %", ">to 90 %", ">full"]);
     let days = |days: crate::domain::disk::Days| {
         let day = |day: u32| {
@@ -299,7 +299,7 @@ pub fn disk_table(prediction: &Prediction) -> Table {
         };
         format!("{} / {} / {}", day(days.p5), day(days.p50), day(days.p95))
     };
-    for row in &prediction.disk {
+    for row in rows {
         table.row([
             row.size_gib.to_string(),
             row.monthly.clone(),
@@ -379,7 +379,15 @@ fn conflicts(page: &mut Page, plan: &PlanDocument) {
 
 fn assumptions(page: &mut Page, plan: &PlanDocument) {
     let mut table = Table::new(&["key", ">value", "unit", "basis"]);
-    for assumption in &plan.assumptions {
+    // Pods and nodes decide nothing on EC2; the JSON keeps them.
+    let bears = |key: &str| {
+        plan.inputs.target == Target::Eks || !(key.starts_with("kubernetes.") || key == "slo.min_nodes")
+    };
+    for assumption in plan
+        .assumptions
+        .iter()
+        .filter(|assumption| bears(&assumption.key))
+    {
         let basis = match assumption.basis {
             Basis::User => format!("user ({})", assumption.source),
             basis => basis.word().to_owned(),

@@ -343,6 +343,30 @@ fn columns_that_are_missing_cost_what_they_tell() {
 }
 
 #[test]
+fn rows_without_a_pipeline_are_made_up_for() {
+    let profile = production();
+    let csv = Export::of(profile.clone(), 22).csv();
+    // One row in twenty loses its pipeline; the second cell holds it.
+    let lose = |(number, line): (usize, &str)| {
+        let (id, rest) = line.split_once(',').unwrap();
+        let (pipeline, rest) = rest.split_once(',').unwrap();
+        let pipeline = if number % 20 == 7 { "" } else { pipeline };
+        format!("{id},{pipeline},{rest}\n")
+    };
+    let lossy: String = csv.lines().enumerate().map(lose).collect();
+    let whole = estimates(&calibrate(&csv, &TimeZone::UTC))["pipeline.jobs_mean"].0;
+    let calibration = calibrate(&lossy, &TimeZone::UTC);
+    let mended = estimates(&calibration)["pipeline.jobs_mean"].0;
+    assert!((mended / whole - 1.0).abs() < 0.01, "{mended} {whole}");
+    assert!(
+        calibration
+            .notices
+            .iter()
+            .any(|notice| notice.code == "no-pipeline")
+    );
+}
+
+#[test]
 fn broken_bytes_never_panic_and_always_give_a_profile_that_parses() {
     let mut export = Export::of(production(), 31);
     export.weeks = 1;

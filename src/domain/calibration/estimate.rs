@@ -371,9 +371,19 @@ impl Work<'_> {
         }
     }
 
+    /// Returns the share of rows that lost their pipeline id.
+    fn lost(&self) -> f64 {
+        let lost = self
+            .reading
+            .tallies
+            .get(&Reason::NoPipeline)
+            .map_or(0, |tally| tally.rows) as f64;
+        (lost / (lost + self.reading.jobs.len() as f64)).min(0.5)
+    }
+
     fn pipeline(&mut self, layout: &Layout, births: &Births) {
         let n = layout.jobs.len() as u64;
-        if let Some([mean, cv]) = layout::mean_and_cv(&layout.jobs) {
+        if let Some([mean, cv]) = layout::mean_and_cv(&layout.jobs, self.lost()) {
             let method = "jobs per complete pipeline; skipped, manual and repeated ones excluded, cancelled ones counted";
             self.profile.pipeline.jobs_mean = self.number("pipeline.jobs_mean", mean, n, method);
             self.profile.pipeline.jobs_cv =
@@ -616,7 +626,7 @@ impl Work<'_> {
         let method = if slots.given {
             "given with --concurrency"
         } else {
-            "most jobs that ran at once for a minute in all: a lower bound where the runner was never full"
+            "jobs that run when one that waited starts, or the most that ran at once: a lower bound where nothing waited"
         };
         self.number("runner.concurrent", (value, f64::NAN), slots.jobs, method);
         self.profile.runner.concurrent = slots.count.clamp(1, 1000);
@@ -720,8 +730,7 @@ impl Work<'_> {
         if let Some(tally) = self.reading.tallies.get(&Reason::NoPipeline)
             && tally.rows * 100 > rows
         {
-            let message =
-                "rows without a pipeline id are missing from jobs_mean, which is too low by their share";
+            let message = "rows without a pipeline id: jobs_mean and jobs_cv make up for their share, stage_width does not";
             self.notice("no-pipeline", "warning", message);
         }
         if self.reading.contradictions.rows * 100 > rows {

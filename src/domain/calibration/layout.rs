@@ -257,7 +257,10 @@ impl Stage {
 }
 
 /// Returns mean and coefficient of variation, each with its standard error.
-pub fn mean_and_cv(counts: &[u32]) -> Option<[(f64, f64); 2]> {
+///
+/// `missing` is the share of jobs that lost their pipeline, at random: with q = 1 - missing the counts have mean
+/// q m and variance q^2 v + q (1 - q) m, which is undone.
+pub fn mean_and_cv(counts: &[u32], missing: f64) -> Option<[(f64, f64); 2]> {
     let n = counts.len() as f64;
     if counts.len() < 3 {
         return None;
@@ -272,14 +275,18 @@ pub fn mean_and_cv(counts: &[u32]) -> Option<[(f64, f64); 2]> {
     }
     let variance = m2 / (n - 1.0);
     let (m2, m3, m4) = (m2 / n, m3 / n, m4 / n);
-    let cv = variance.sqrt() / mean;
-    let mean_error = (variance / n).sqrt();
+    let cv = (variance - missing * mean).max(0.0).sqrt() / mean;
+    let kept = 1.0 - missing;
+    let mean_error = (variance / n).sqrt() / kept;
     if m2 <= 0.0 {
-        return Some([(mean, 0.0), (0.0, 0.0)]);
+        return Some([(mean / kept, 0.0), (0.0, 0.0)]);
     }
     // The delta method for the ratio of a standard deviation and a mean.
     let relative = (m4 / (m2 * m2) - 1.0) / 4.0 + m2 / (mean * mean) - m3 / (m2 * mean);
-    Some([(mean, mean_error), (cv, cv * (relative.max(0.0) / n).sqrt())])
+    Some([
+        (mean / kept, mean_error),
+        (cv, cv * (relative.max(0.0) / n).sqrt()),
+    ])
 }
 
 /// Returns the median and its standard error (from the quartiles, as if normal); the values are reordered.
@@ -297,4 +304,40 @@ pub fn median(values: &mut [f64]) -> Option<(f64, f64)> {
     };
     let spread = (at(0.75) - at(0.25)) / 1.349;
     Some((at(0.5), 1.2533 * spread / (n as f64).sqrt()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_that_lost_their_pipeline_are_made_up_for() {
+        // Pipelines of 5 to 39 jobs, each job kept with probability 0.9.
+        let mut chance = 1u64;
+        let mut uniform = || {
+            chance = chance
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (chance >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let (mut whole, mut kept) = (Vec::new(), Vec::new());
+        for _ in 0..20_000 {
+            let jobs = 5 + (uniform() * 35.0) as u32;
+            whole.push(jobs);
+            kept.push((0..jobs).filter(|_| uniform() < 0.9).count() as u32);
+        }
+        let [mean, cv] = mean_and_cv(&whole, 0.0).unwrap();
+        let [mended_mean, mended_cv] = mean_and_cv(&kept, 0.1).unwrap();
+        assert!(
+            (mended_mean.0 / mean.0 - 1.0).abs() < 0.005,
+            "{mended_mean:?} {mean:?}"
+        );
+        assert!((mended_cv.0 / cv.0 - 1.0).abs() < 0.01, "{mended_cv:?} {cv:?}");
+    }
+
+    #[test]
+    fn the_median_of_few_values_is_nothing() {
+        assert_eq!(median(&mut [1.0, 2.0]), None);
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]).map(|(middle, _)| middle), Some(2.0));
+    }
 }

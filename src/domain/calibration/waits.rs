@@ -78,17 +78,28 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Takes what is given, or the largest number of jobs that ran at once for at least a minute in all.
+    /// Takes what is given, or finds it.
     ///
-    /// The minute keeps overlaps of rounded seconds, and a few jobs with wrong times, from adding a slot.
+    /// A job that waited and then starts takes the last free slot: as many jobs run then as there are slots. That
+    /// is the estimate where enough jobs waited and most of them agree. Otherwise it is the largest number that ran
+    /// at once for a minute, and for a two-thousandth of the busy time: overlaps of rounded seconds, wrong times
+    /// and hours that a change of the clock repeats must not add slots.
     pub fn find(reading: &Reading, given: Option<u32>) -> Self {
         const LEAST_MS: i64 = 60_000;
+        const ENOUGH_WAITED: u64 = 20;
+        // The lowest two bits of an event tell an end, a start and a start after a wait; an end comes first.
+        const END: i64 = 0;
+        const START: i64 = 1;
+        const WAITED: i64 = 2;
+        let kind = |event: &i64| *event & 3;
+        // What a job waits anyhow is no queue.
+        let queue_s = 10.0 + Waits::floor(reading).map_or(0.0, |(floor, _)| floor);
         let mut events: Vec<i64> = Vec::with_capacity(2 * reading.jobs.len());
         for job in &reading.jobs {
             if job.started != NEVER && job.finished > job.started {
-                // The lowest bit tells a start from an end, so that an end comes first at the same time.
-                events.push(job.started * 2 + 1);
-                events.push(job.finished * 2);
+                let waited = f64::from(job.queued_s) > queue_s;
+                events.push(job.started * 4 + if waited { WAITED } else { START });
+                events.push(job.finished * 4 + END);
             }
         }
         let jobs = events.len() as u64 / 2;
@@ -100,32 +111,37 @@ impl Slots {
             };
         }
         events.sort_unstable();
-        let mut at_level: Vec<i64> = Vec::new();
-        let (mut running, mut last) = (0usize, 0);
-        for event in events {
-            let (at, start) = (event >> 1, event & 1 == 1);
-            if running >= at_level.len() {
-                at_level.resize(running + 1, 0);
-            }
+        let (mut at_level, mut after_wait): (Vec<i64>, Vec<u64>) = (vec![0], vec![0]);
+        let (mut running, mut last) = (0usize, events.first().map_or(0, |event| event >> 2));
+        for tick in events.chunk_by(|a, b| a >> 2 == b >> 2) {
+            let at = tick[0] >> 2;
             at_level[running] += at - last;
             last = at;
-            running = if start {
-                running + 1
-            } else {
-                running.saturating_sub(1)
-            };
-        }
-        let mut above = 0;
-        let mut count = 1;
-        for (level, time) in at_level.iter().enumerate().skip(1).rev() {
-            above += time;
-            if above >= LEAST_MS {
-                count = level;
-                break;
+            let ends = tick.iter().filter(|event| kind(event) == END).count();
+            running = (running + tick.len() - ends).saturating_sub(ends);
+            if running >= at_level.len() {
+                at_level.resize(running + 1, 0);
+                after_wait.resize(running + 1, 0);
             }
+            after_wait[running] += tick.iter().filter(|event| kind(event) == WAITED).count() as u64;
         }
+        let waited: u64 = after_wait.iter().sum();
+        let best = after_wait.iter().enumerate().max_by_key(|(_, count)| **count);
+        let (mode, agree) = best.map_or((1, 0), |(level, count)| (level, *count));
+        let busy: i64 = at_level.iter().skip(1).sum();
+        let least = LEAST_MS.max(busy / 2000);
+        let mut above = 0;
+        let longest = (1..at_level.len()).rev().find(|level| {
+            above += at_level[*level];
+            above >= least
+        });
+        let count = if waited >= ENOUGH_WAITED && agree * 2 > waited {
+            mode
+        } else {
+            longest.unwrap_or(1)
+        };
         Self {
-            count: count as u32,
+            count: count.max(1) as u32,
             given: false,
             jobs,
         }
@@ -134,7 +150,27 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
+
+    #[test]
+    fn jobs_that_waited_show_the_slots() {
+        use crate::domain::calibration::rows::{ReadOptions, read};
+        // Two slots: jobs of 60 s become ready all at once, two run at a time; then three overlap by one second.
+        let mut text = String::from("pipeline_id,stage,status,started_at,finished_at,queued_duration\n");
+        let base = 1_717_372_800;
+        for k in 0..60 {
+            let start = base + 60 * (k / 2);
+            let _ = writeln!(text, "1,s,success,{start},{},{}", start + 60, start - base);
+        }
+        for k in 0..3 {
+            let _ = writeln!(text, "2,s,success,{},{},0", base + 9000 + k, base + 9003);
+        }
+        let reading = read(text.as_bytes(), &ReadOptions::default(), &mut |_| {}).unwrap();
+        assert_eq!(Slots::find(&reading, None).count, 2);
+        assert_eq!(Slots::find(&reading, Some(5)).count, 5);
+    }
 
     #[test]
     fn quantiles_are_values_of_the_sample() {

@@ -77,6 +77,10 @@ pub fn alarms(facts: Facts) -> Vec<Alarm> {
     }
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a table of alarms reads better with one row each"
+)]
 fn alarm(
     name: &'static str,
     namespace: &'static str,

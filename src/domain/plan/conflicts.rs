@@ -211,7 +211,7 @@ fn burstable(question: &Question<'_>, answer: &Recommendation<'_>) -> Conflict {
                 UNLIMITED,
             ),
         ],
-        format!("{}", answer.offer.instance.name),
+        answer.offer.instance.name.clone(),
         format!("the newer page wins; burstable types only on request (--families t3a or any){slow}"),
     )
 }

@@ -7,12 +7,14 @@ use super::conflicts::{Conflict, conflicts};
 use super::steps::{Step, steps};
 use super::wording;
 use crate::domain::catalog::Price;
-use crate::domain::disk::{Days, initial_gib, wave_gib};
+use crate::domain::disk::{Days, DiskFill, initial_gib, wave_gib};
 use crate::domain::profile::{Assumption, Basis, Loaded, Target};
+use crate::domain::simulation::record::Full;
 use crate::domain::sizing::evaluate::{Layout, Standing};
 use crate::domain::sizing::pods;
 use crate::domain::sizing::recommend::{Recommendation, per_host};
 use crate::domain::sizing::search::{Considered, Families, Question, Reason};
+use crate::domain::sizing::study::Sweep;
 use crate::domain::units::{HOURS_PER_MONTH, Micros};
 
 /// IOPS and MB/s that gp3 brings at any size (https://aws.amazon.com/ebs/pricing/).
@@ -393,7 +395,8 @@ pub struct Notice {
     pub source: Option<String>,
 }
 
-fn round(value: f64, digits: i32) -> f64 {
+/// Returns a number rounded to so many decimals, without a negative zero.
+pub fn round(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     // Adding zero turns -0.0 into 0.0.
     (value * scale).round() / scale + 0.0
@@ -429,7 +432,7 @@ impl PlanDocument {
             prediction: prediction(question, answer),
             cost: cost(question, answer, &alarms),
             alternatives: alternatives(question, answer),
-            sweep: sweep(answer),
+            sweep: sweep(&answer.sweep, layout),
             conflicts: conflicts(question, answer),
             notices,
             steps: steps(question.target, answer.chosen.count, &names),
@@ -602,40 +605,7 @@ fn binding(question: &Question<'_>, answer: &Recommendation<'_>) -> Binding {
 
 fn prediction(question: &Question<'_>, answer: &Recommendation<'_>) -> Prediction {
     let record = &answer.record;
-    // The record holds several replications of the same weeks.
-    let weeks = (record.end / crate::domain::workload::WEEK).max(f64::MIN_POSITIVE);
-    let hours = (0..24)
-        .map(|hour| {
-            let (jobs, late) = record.weekly.weekday_hour(hour);
-            let busy: f64 = (0..5).map(|day| record.weekly.busy[day * 24 + hour]).sum();
-            HourRow {
-                hour,
-                jobs: round(jobs as f64 / weeks / 5.0, 1),
-                busy_slots: round(busy / weeks / 5.0 / 3600.0, 2),
-                wait_p95_seconds: round(record.weekly.waits[hour].quantile(0.95), 1),
-                late_share: round(late as f64 / jobs.max(1) as f64, 4),
-            }
-        })
-        .collect();
     let gib = answer.disk.gib;
-    let mut sizes = vec![50, 100, gib.saturating_sub(100), gib, gib + 100];
-    sizes.sort_unstable();
-    sizes.dedup();
-    let price = question.catalog.services.gp3_gib_month.amount;
-    let disk = sizes
-        .into_iter()
-        .filter(|size| f64::from(*size) > initial_gib(&question.profile.disk))
-        .map(|size| {
-            let days = |share: f64| answer.disk.fill.days_until(share * f64::from(size));
-            DiskRow {
-                size_gib: size,
-                to_80_percent: days(0.8),
-                to_90_percent: days(0.9),
-                to_full: days(1.0),
-                monthly: (price * i64::from(size)).cents(),
-            }
-        })
-        .collect();
     let jobs = record.tally.jobs.max(1) as f64;
     Prediction {
         queue_wait_seconds: QueueWait {
@@ -658,9 +628,9 @@ fn prediction(question: &Question<'_>, answer: &Recommendation<'_>) -> Predictio
         days_until_disk_80_percent: answer.disk.fill.days_until(0.8 * f64::from(gib)).p5,
         busy_slots_mean: round(record.busy_integral / record.end.max(1.0), 2),
         busy_slots_p999: record.occupancy_quantile(0.999),
-        hours,
+        hours: hour_rows(record),
         worst_hour: record.weekly.worst_hour().0,
-        disk,
+        disk: disk_rows(question, gib, &answer.disk.fill),
         weeks: answer.weeks,
     }
 }
@@ -852,7 +822,7 @@ fn alternatives(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<Alt
         );
         rows.push((other.monthly, row(other, "outside-list", vec![reason])));
     }
-    rows.sort_by(|a, b| (a.0, a.1.verdict != "chosen").cmp(&(b.0, b.1.verdict != "chosen")));
+    rows.sort_by_key(|(monthly, row)| (*monthly, row.verdict != "chosen"));
     let mut rows: Vec<Alternative> = rows.into_iter().map(|(_, row)| row).collect();
     rows.extend(
         answer
@@ -876,13 +846,12 @@ fn alternatives(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<Alt
 }
 
 fn worth_telling(reason: &Reason) -> bool {
-    !matches!(reason, Reason::SingleThread)
+    !matches!(reason, Reason::TooSmall)
 }
 
-fn sweep(answer: &Recommendation<'_>) -> Vec<SweepRow> {
-    answer
-        .sweep
-        .iter()
+/// Returns the rows of a sweep; the one of `chosen` is marked.
+pub fn sweep(rows: &[Sweep], chosen: Layout) -> Vec<SweepRow> {
+    rows.iter()
         .map(|row| {
             let jobs = row.record.tally.jobs.max(1) as f64;
             SweepRow {
@@ -899,7 +868,53 @@ fn sweep(answer: &Recommendation<'_>) -> Vec<SweepRow> {
                 slowdown: round(row.evaluation.slowdown.mean, 4),
                 slowdown_half_width: round(row.evaluation.slowdown.half_width, 4),
                 fits_memory: row.fits,
-                chosen: row.layout == answer.evaluation.layout,
+                chosen: row.layout == chosen,
+            }
+        })
+        .collect()
+}
+
+/// Returns what happens in each hour of the weekday.
+pub fn hour_rows(record: &Full) -> Vec<HourRow> {
+    // The record holds several replications of the same weeks.
+    let weeks = weeks_recorded(record);
+    (0..24)
+        .map(|hour| {
+            let (jobs, late) = record.weekly.weekday_hour(hour);
+            let busy: f64 = (0..5).map(|day| record.weekly.busy[day * 24 + hour]).sum();
+            HourRow {
+                hour,
+                jobs: round(jobs as f64 / weeks / 5.0, 1),
+                busy_slots: round(busy / weeks / 5.0 / 3600.0, 2),
+                wait_p95_seconds: round(record.weekly.waits[hour].quantile(0.95), 1),
+                late_share: round(late as f64 / jobs.max(1) as f64, 4),
+            }
+        })
+        .collect()
+}
+
+/// Returns the weeks behind a record of one or many replications.
+pub fn weeks_recorded(record: &Full) -> f64 {
+    (record.end / crate::domain::workload::WEEK).max(f64::MIN_POSITIVE)
+}
+
+/// Returns when disks of the chosen and neighbouring sizes fill.
+pub fn disk_rows(question: &Question<'_>, gib: u32, fill: &DiskFill) -> Vec<DiskRow> {
+    let price = question.catalog.services.gp3_gib_month.amount;
+    let mut sizes = vec![50, 100, gib.saturating_sub(100), gib, gib + 100];
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+        .into_iter()
+        .filter(|size| f64::from(*size) > initial_gib(&question.profile.disk))
+        .map(|size| {
+            let days = |share: f64| fill.days_until(share * f64::from(size));
+            DiskRow {
+                size_gib: size,
+                to_80_percent: days(0.8),
+                to_90_percent: days(0.9),
+                to_full: days(1.0),
+                monthly: (price * i64::from(size)).cents(),
             }
         })
         .collect()
@@ -1062,22 +1077,21 @@ fn notices_of(question: &Question<'_>, loaded: &Loaded, answer: &Recommendation<
 fn next(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<String> {
     let workload = &question.profile.name;
     let mut next = vec![
-        format!(
-            "dataops-infra simulate --workload {workload}   # waits by hour, concurrency and disk in full"
-        ),
-        "dataops-infra calibrate jobs.csv --out team.yaml   # replace assumptions by your own job history"
-            .to_owned(),
+        "# waits by hour, concurrency and disk in full".to_owned(),
+        format!("dataops-infra simulate --workload {workload}"),
+        "# replace assumptions by your own job history".to_owned(),
+        "dataops-infra calibrate jobs.csv --out team.yaml".to_owned(),
     ];
     if question.catalog.origin == "embedded" {
+        next.push("# today's prices (needs AWS credentials)".to_owned());
         next.push(format!(
-            "dataops-infra catalog refresh --region {}   # today's prices, needs AWS credentials",
+            "dataops-infra catalog refresh --region {}",
             question.catalog.region
         ));
     }
-    if answer.outside.first().is_some() {
-        next.push(format!(
-            "dataops-infra plan --workload {workload} --families any   # let the numbers alone choose the family"
-        ));
+    if !answer.outside.is_empty() {
+        next.push("# let the numbers alone choose the family".to_owned());
+        next.push(format!("dataops-infra plan --workload {workload} --families any"));
     }
     next
 }

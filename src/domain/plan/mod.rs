@@ -6,5 +6,6 @@
 pub mod alarms;
 pub mod conflicts;
 pub mod document;
+pub mod simulation;
 pub mod steps;
 pub mod wording;

@@ -39,7 +39,7 @@ pub fn counted(number: u32, noun: &str) -> String {
 pub fn reason(reason: &Reason, wait_s: f64) -> String {
     match reason {
         Reason::NoPrice => "no price in the catalog for this region".to_owned(),
-        Reason::SingleThread => "one thread only: a busy job leaves nothing for the engine".to_owned(),
+        Reason::TooSmall => "below 2 vCPU and 4 GiB, the smallest host that the vendor names".to_owned(),
         Reason::NoThreadSpeed => {
             "no thread speed known; set host.thread_speeds in the workload to consider it".to_owned()
         }

@@ -52,21 +52,23 @@ fn markovian_queues_agree() {
     for (queue, load, wait, p95) in [
         ("M/M/1", 0.5, 1.0, 4.605170186),
         ("M/M/1", 0.8, 4.0, 13.86294361),
+        ("M/M/1", 0.9, 9.0, 28.90371758),
         ("M/M/2", 1.5, 1.285714286, 5.107799043),
         ("M/M/4", 3.0, 0.5094339623, 2.321277226),
         ("M/M/5", 4.0, 0.5541125541, 2.405344827),
+        ("M/M/8", 4.0, 0.01476099867, 0.04156495835),
         ("M/M/8", 6.0, 0.1784905429, 0.9828298971),
         ("M/M/10", 8.0, 0.2045900754, 1.05106626),
         ("M/M/50", 45.0, 0.07277289344, 0.39695169),
         ("M/M/100", 90.0, 0.02169404809, 0.1467600029),
     ] {
         let mut experiment = experiment(queue, load);
-        experiment.jobs *= if load >= 45.0 { 3 } else { 1 };
+        experiment.jobs *= if load >= 45.0 || queue == "M/M/1" { 3 } else { 1 };
         let observed = experiment.observe();
         let exact = experiment.exact();
         assert!((exact.wait.expect("known") - wait).abs() < 1e-8);
         agrees(&format!("{queue} wait"), observed.wait, wait, 0.015);
-        agrees(&format!("{queue} p95"), observed.wait_p95, p95, 0.015);
+        agrees(&format!("{queue} p95"), observed.wait_p95, p95, 0.05);
         agrees(
             &format!("{queue} waiting"),
             observed.waiting,
@@ -84,23 +86,165 @@ fn markovian_queues_agree() {
 
 #[test]
 fn other_services_agree() {
-    for (queue, load, wait) in [
-        ("M/D/1", 0.8, 2.0),
-        ("M/D/2", 1.6, 0.9032838794),
-        ("M/U/1", 0.8, 2.666666667),
-        ("M/E2/1", 0.8, 3.0),
-        ("M/T(0.8)/1", 0.8, 3.28),
-        ("M/H2(4)/1", 0.5, 2.5),
-        ("M/LN(0.5)/1", 0.8, 2.568050833),
-        ("M/LN(1.2)/1", 0.5, 2.110347908),
-        ("D/M/1", 0.8, 1.692730840),
+    // Standard errors grow with utilisation and with the tail of the service.
+    for (queue, load, wait, most) in [
+        ("M/D/1", 0.5, 0.5, 0.01),
+        ("M/D/1", 0.8, 2.0, 0.01),
+        ("M/D/1", 0.9, 4.5, 0.02),
+        ("M/D/2", 1.0, 0.1767410571, 0.01),
+        ("M/D/2", 1.6, 0.9032838794, 0.01),
+        ("M/D/8", 7.2, 0.4499732594, 0.02),
+        ("M/U/1", 0.5, 0.6666666667, 0.01),
+        ("M/U/1", 0.8, 2.666666667, 0.01),
+        ("M/U/1", 0.9, 6.0, 0.02),
+        ("M/E2/1", 0.5, 0.75, 0.01),
+        ("M/E2/1", 0.8, 3.0, 0.01),
+        ("M/E2/1", 0.9, 6.75, 0.02),
+        ("M/T(0.8)/1", 0.5, 0.82, 0.01),
+        ("M/T(0.8)/1", 0.8, 3.28, 0.01),
+        ("M/T(0.8)/1", 0.9, 7.38, 0.02),
+        ("M/H2(4)/1", 0.5, 2.5, 0.02),
+        ("M/H2(4)/1", 0.8, 10.0, 0.03),
+        ("M/H2(4)/1", 0.9, 22.5, 0.05),
+        ("M/LN(0.5)/1", 0.5, 0.6420127083, 0.01),
+        ("M/LN(0.5)/1", 0.8, 2.568050833, 0.01),
+        ("M/LN(0.5)/1", 0.9, 5.778114375, 0.02),
+        ("M/LN(1.2)/1", 0.5, 2.110347908, 0.02),
+        ("M/LN(1.2)/1", 0.8, 8.441391634, 0.03),
+        ("M/LN(1.2)/1", 0.9, 18.99313118, 0.06),
+        ("D/M/1", 0.5, 0.2550009749, 0.01),
+        ("D/M/1", 0.8, 1.692730840, 0.01),
+        ("D/M/1", 0.9, 4.178659422, 0.02),
     ] {
         let experiment = experiment(queue, load);
         assert!(
             (experiment.exact().wait.expect("known") - wait).abs() < 1e-8,
             "{queue}"
         );
-        agrees(queue, experiment.observe().wait, wait, 0.02);
+        agrees(queue, experiment.observe().wait, wait, most);
+    }
+}
+
+/// Long runs of the reference: 8.842 +- 0.078, 1.706 +- 0.027 and 0.2942 +- 0.0026; all between the bounds.
+#[test]
+fn heavy_tails_stay_between_the_bounds() {
+    for (queue, load, wait, error) in [
+        ("M/LN(1.2)/2", 1.8, 8.842, 0.078),
+        ("M/LN(1.2)/8", 7.2, 1.706, 0.027),
+        ("M/LN(1.2)/8", 6.0, 0.2942, 0.0026),
+    ] {
+        let experiment = experiment(queue, load);
+        let (exact, observed) = (experiment.exact(), experiment.observe().wait);
+        let (low, high) = exact.bounds.expect("M/G/c");
+        assert!(
+            low <= observed.upper() && observed.lower() <= high,
+            "{queue} {observed:?}"
+        );
+        assert!(exact.wait.is_none() && exact.allen_cunneen.is_some());
+        let together = (observed.standard_error(8).powi(2) + error * error).sqrt();
+        assert!(
+            (observed.mean - wait).abs() < 4.0 * together,
+            "{queue} {observed:?} for {wait}"
+        );
+    }
+}
+
+/// Of M/D/1 the whole distribution of the wait is known.
+#[test]
+fn deterministic_waits_have_the_known_distribution() {
+    for (rho, rows) in [
+        (0.5, [0.8243606354, 0.9469605966, 0.9987642703]),
+        (0.8, [0.4451081857, 0.6345199363, 0.8995027618]),
+    ] {
+        let gaps = Stream::new(21, 0, Purpose::Textbook);
+        let mut now = 0.0;
+        let jobs = 2_000_000;
+        let arrivals: Vec<f64> = (0..jobs)
+            .map(|job| {
+                now += gaps.exponential(job) / rho;
+                now
+            })
+            .collect();
+        let trace = Trace::independent(arrivals, &vec![1.0; jobs as usize], 0.0);
+        let table = ProgressTable::undisturbed();
+        let mut starts = Starts::default();
+        let fleet = Fleet {
+            hosts: 1,
+            slots: 1,
+            speed: 1.0,
+            progress: &table,
+        };
+        replay(&trace, &fleet, &mut Workspace::default(), &mut starts);
+        for (t, exact) in [1.0, 2.0, 5.0].into_iter().zip(rows) {
+            let waits = starts.0.iter().zip(&trace.arrival).skip(jobs as usize / 10);
+            let within = waits
+                .clone()
+                .filter(|(start, arrival)| *start - *arrival <= t + 1e-9)
+                .count();
+            let share = within as f64 / waits.count() as f64;
+            assert!((share - exact).abs() < 0.006, "{rho} {t}: {share} for {exact}");
+        }
+    }
+}
+
+/// Under processor sharing a job of size x takes x / (1 - rho) on average, whatever the others are.
+#[test]
+fn sharing_treats_each_size_alike() {
+    let (gaps, sizes) = (
+        Stream::new(31, 0, Purpose::Textbook),
+        Stream::new(31, 1, Purpose::Textbook),
+    );
+    let mut now = 0.0;
+    let jobs = 1_500_000;
+    let arrivals: Vec<f64> = (0..jobs)
+        .map(|job| {
+            now += gaps.exponential(job) / 0.8;
+            now
+        })
+        .collect();
+    let services: Vec<f64> = (0..jobs).map(|job| Law::Exponential.draw(sizes, job)).collect();
+    let trace = Trace::independent(arrivals, &services, 1.0);
+    let table = ProgressTable::new(
+        &Processor {
+            vcpus: 1,
+            threads_per_core: 1,
+            smt_yield: 1.0,
+        },
+        512,
+    );
+    let mut ends = Ends::default();
+    let fleet = Fleet {
+        hosts: 1,
+        slots: 1 << 20,
+        speed: 1.0,
+        progress: &table,
+    };
+    replay(&trace, &fleet, &mut Workspace::default(), &mut ends);
+    let mut by_arrival = ends.0;
+    by_arrival.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (low, high) in [(0.2, 0.4), (0.9, 1.1), (1.8, 2.2)] {
+        let (mut size, mut time, mut count) = (0.0, 0.0, 0.0);
+        for ((arrival, end), service) in by_arrival.iter().zip(&services) {
+            if (low..high).contains(service) {
+                size += service;
+                time += end - arrival;
+                count += 1.0;
+            }
+        }
+        assert!(count > 5e4);
+        assert!((time / size / 5.0 - 1.0).abs() < 0.03, "{low}: {}", time / size);
+    }
+}
+
+/// Arrival and end of each job.
+#[derive(Default)]
+struct Ends(Vec<(f64, f64)>);
+
+impl Recorder for Ends {
+    fn started(&mut self, _pipeline: usize, _ready: f64, _start: f64, _wait: f64) {}
+
+    fn completed(&mut self, arrival: f64, end: f64) {
+        self.0.push((arrival, end));
     }
 }
 

@@ -82,10 +82,10 @@ impl Law {
             return (cs2 > 1.0 && cs2 <= 1000.0).then_some(Self::Hyperexponential(cs2));
         }
         if let Some(sigma) = parameter("LN") {
-            return (sigma >= 0.0 && sigma <= 4.0).then_some(Self::Lognormal(sigma));
+            return (0.0..=4.0).contains(&sigma).then_some(Self::Lognormal(sigma));
         }
         if let Some(d) = parameter("T") {
-            return (d >= 0.0 && d < 1.0).then_some(Self::TwoPoint(d));
+            return (0.0..1.0).contains(&d).then_some(Self::TwoPoint(d));
         }
         let k: u32 = text.strip_prefix('E')?.parse().ok()?;
         (1..=100).contains(&k).then_some(Self::Erlang(k))
@@ -334,11 +334,11 @@ impl Experiment {
                     threads_per_core: 1,
                     smt_yield: 1.0,
                 },
-                2048,
+                512,
             );
         }
         match &self.contention {
-            Some((processor, _)) => ProgressTable::new(processor, most(1024)),
+            Some((processor, _)) => ProgressTable::new(processor, most(256)),
             None => ProgressTable::undisturbed(),
         }
     }

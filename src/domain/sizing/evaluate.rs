@@ -295,7 +295,7 @@ impl<'a> Evaluator<'a> {
         )
     }
 
-    fn table(&mut self, shape: Shape, jobs: u32) -> Arc<ProgressTable> {
+    pub(super) fn table(&mut self, shape: Shape, jobs: u32) -> Arc<ProgressTable> {
         let (rows, table) = self
             .tables
             .entry((shape.vcpus, shape.threads_per_core))
@@ -320,7 +320,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn replay(
+    pub(super) fn replay(
         &self,
         trace: &Trace,
         shape: Shape,

@@ -5,6 +5,7 @@ pub mod interval;
 pub mod pods;
 pub mod recommend;
 pub mod search;
+pub mod study;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use super::evaluate::{Evaluation, Evaluator, Layout, MOST_JOBS_PER_WEEK, jobs_per_week};
 use super::interval::{LoadInterval, interval};
 use super::search::{Considered, Families, Found, Offer, Question, Reason};
+use super::study::{Arrangement, SWEPT, Sweep, sweep};
 use crate::domain::disk::{DiskFill, DiskLoad};
 use crate::domain::memory;
 use crate::domain::profile::Target;
@@ -13,11 +14,10 @@ use crate::domain::workload::mean_duration;
 
 /// Replications behind the predictions of the choice.
 const DETAILED: usize = 10;
-/// Replications behind each row of the concurrency sweep.
-const SWEPT: usize = 5;
+/// Searches at most, while disk and host depend on each other.
+const ROUNDS: usize = 3;
 /// Cheaper arrangements outside the allowed families that are shown.
 const OUTSIDE: usize = 3;
-
 /// Why there is no recommendation.
 #[derive(Clone, Debug)]
 pub enum Unanswerable {
@@ -56,19 +56,6 @@ pub struct DiskChoice {
     pub fill: DiskFill,
     /// What was assumed to fill it.
     pub load: DiskLoad,
-}
-
-/// A row of the sweep: waits against the number of slots (EC2) or the largest number of nodes (EKS).
-#[derive(Clone, Debug)]
-pub struct Sweep {
-    /// The arrangement.
-    pub layout: Layout,
-    /// Whether memory holds so many jobs on a host.
-    pub fits: bool,
-    /// Figures with intervals.
-    pub evaluation: Evaluation,
-    /// All replications together.
-    pub record: Full,
 }
 
 /// The recommendation with everything that the report shows.
@@ -122,42 +109,42 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
         return Err(too_much(question, weekly));
     }
     let mut evaluator = Evaluator::new(profile, question.seed, question.threads);
-    let guess = DiskLoad {
-        jobs_per_day: weekly / 7.0,
-        concurrency: profile.runner.concurrent,
-    };
-    let first_gib = DiskFill::smallest_for(&profile.disk, guess, question.seed, question.threads)
-        .ok_or_else(|| disk_too_small(question, guess))?;
-    let (offers, refused) = question.offers(first_gib, &evaluator);
-    let named = |refused: Vec<(&crate::domain::catalog::InstanceType, Reason)>| -> Vec<(String, Reason)> {
-        refused
+    let mut disk = choose_disk(question, guess(question, weekly))?;
+    let mut round = 0;
+    // The disk's price ranks the hosts, and the host's concurrency fills the disk: what has been replayed is
+    // remembered, so going round again costs next to nothing.
+    let (offer, chosen, evaluation, others, refused, borderline) = loop {
+        round += 1;
+        let (offers, refused) = question.offers(disk.gib, &evaluator);
+        let refused: Vec<(String, Reason)> = refused
             .into_iter()
             .map(|(instance, reason)| (instance.name.clone(), reason))
-            .collect()
+            .collect();
+        if offers.is_empty() {
+            return Err(Unanswerable::NoOffer { refused });
+        }
+        let Found {
+            chosen,
+            others,
+            borderline,
+        } = question.search(&offers, &mut evaluator, None);
+        let Some((offer, chosen)) = chosen else {
+            return Err(Unanswerable::NothingMeets { tried: others });
+        };
+        let Some(evaluation) = chosen.meets.clone() else {
+            return Err(Unanswerable::NothingMeets { tried: others });
+        };
+        let load = DiskLoad {
+            jobs_per_day: disk_share(question.target, evaluation.nodes.mean) * weekly / 7.0,
+            concurrency: per_host(evaluation.layout),
+        };
+        let before = disk.gib;
+        disk = choose_disk(question, load)?;
+        if disk.gib == before || round == ROUNDS {
+            break (offer, chosen, evaluation, others, refused, borderline);
+        }
     };
-    if offers.is_empty() {
-        return Err(Unanswerable::NoOffer {
-            refused: named(refused),
-        });
-    }
-    let Found {
-        chosen,
-        others,
-        borderline,
-    } = question.search(&offers, &mut evaluator, None);
-    let Some((offer, chosen)) = chosen else {
-        return Err(Unanswerable::NothingMeets { tried: others });
-    };
-    let Some(evaluation) = chosen.meets.clone() else {
-        return Err(Unanswerable::NothingMeets { tried: others });
-    };
-
-    // The first guess at the disk did not know the concurrency nor over how many hosts the jobs spread.
-    let load = DiskLoad {
-        jobs_per_day: weekly / 7.0 / evaluation.nodes.mean.max(1.0),
-        concurrency: per_host(evaluation.layout),
-    };
-    let disk = choose_disk(question, load)?;
+    // After the last round the disk may still differ from the one that was priced.
     let gib = question.catalog.services.gp3_gib_month.amount;
     let offer = Offer {
         monthly_each: offer
@@ -187,7 +174,17 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
             - memory::sum_quantile_mib(&profile.job, per_host(evaluation.layout), memory::FIT_QUANTILE)
     });
     let threads = evaluation.nodes.mean * f64::from(offer.instance.vcpus);
-    let sweep = sweep(question, &offer, &evaluation, &mut evaluator);
+    let arrangement = Arrangement {
+        instance: offer.instance,
+        shape: offer.shape,
+        layout: evaluation.layout,
+    };
+    let sweep = sweep(
+        question,
+        &arrangement,
+        evaluation.replications.max(SWEPT),
+        &mut evaluator,
+    );
     Ok(Recommendation {
         cpu_utilization: offer.cpu_demand / threads.max(1.0),
         cpu_share: evaluator.cpu_share(),
@@ -198,7 +195,7 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
         disk,
         monthly,
         others,
-        refused: named(refused),
+        refused,
         outside,
         borderline,
         interval,
@@ -242,18 +239,35 @@ fn too_much(question: &Question<'_>, weekly: f64) -> Unanswerable {
     }
 }
 
+/// Returns what fills a disk before the host is known: the documented concurrency, the smallest node group.
+fn guess(question: &Question<'_>, weekly: f64) -> DiskLoad {
+    let profile = question.profile;
+    let nodes = f64::from(profile.slo.min_nodes.max(1));
+    DiskLoad {
+        jobs_per_day: disk_share(question.target, nodes) * weekly / 7.0,
+        concurrency: profile.runner.concurrent,
+    }
+}
+
+/// Returns the share of all jobs that one host's disk must hold.
+///
+/// Pods spread over the nodes of a group. EC2 runners do not: any of them may be alone during an upgrade or a
+/// failure, so each disk is sized for the whole load.
+fn disk_share(target: Target, hosts: f64) -> f64 {
+    match target {
+        Target::Ec2 => 1.0,
+        Target::Eks => 1.0 / hosts.max(1.0),
+    }
+}
+
 fn choose_disk(question: &Question<'_>, load: DiskLoad) -> Result<DiskChoice, Unanswerable> {
     let disk = &question.profile.disk;
     let fill = DiskFill::simulate(disk, load, question.seed, question.threads);
     match fill.smallest(disk.unattended_days) {
         Some(gib) => Ok(DiskChoice { gib, fill, load }),
-        None => Err(disk_too_small(question, load)),
-    }
-}
-
-fn disk_too_small(question: &Question<'_>, load: DiskLoad) -> Unanswerable {
-    Unanswerable::DiskTooSmall {
-        growth_gib_per_day: crate::domain::disk::growth_gib_per_day(&question.profile.disk, load),
+        None => Err(Unanswerable::DiskTooSmall {
+            growth_gib_per_day: crate::domain::disk::growth_gib_per_day(disk, load),
+        }),
     }
 }
 
@@ -288,47 +302,4 @@ fn outside(
         found.push(considered);
     }
     found
-}
-
-fn sweep(
-    question: &Question<'_>,
-    offer: &Offer<'_>,
-    evaluation: &Evaluation,
-    evaluator: &mut Evaluator<'_>,
-) -> Vec<Sweep> {
-    let layouts: Vec<Layout> = match evaluation.layout {
-        Layout::Hosts { count, slots } => {
-            let mut rows: Vec<u32> = super::search::SLOTS
-                .into_iter()
-                .chain([slots])
-                .filter(|row| *row * 2 >= slots && *row <= slots * 2)
-                .collect();
-            rows.sort_unstable();
-            rows.dedup();
-            rows.into_iter()
-                .map(|slots| Layout::Hosts { count, slots })
-                .collect()
-        }
-        Layout::Nodes { min, max, pods } => (min..=max + 2)
-            .map(|max| Layout::Nodes { min, max, pods })
-            .collect(),
-    };
-    let memory_cap = super::search::slots_cap(question.profile, question.target, offer.instance);
-    layouts
-        .into_iter()
-        .map(|layout| {
-            let mut record = Full::new(question.profile.slo.wait_s);
-            evaluator
-                .records(offer.shape, layout, SWEPT)
-                .iter()
-                .for_each(|(one, _)| record.merge(one));
-            let replications = evaluation.replications.max(SWEPT);
-            Sweep {
-                layout,
-                fits: per_host(layout) <= memory_cap,
-                evaluation: evaluator.evaluate(offer.shape, layout, replications),
-                record,
-            }
-        })
-        .collect()
 }

@@ -17,10 +17,17 @@ pub(super) const SLOTS: [u32; 21] = [
 ];
 /// Slots of a host beyond which nothing is tried: one engine that runs more containers is a risk of its own.
 const MOST_SLOTS: u32 = 512;
+/// vCPUs and MiB of the smallest host that any page of the vendor names, c5.large.
+const SMALLEST: (u32, u32) = (2, 4096);
 /// Hosts or nodes of one deployment.
 pub const MOST_HOSTS: u32 = 64;
 /// The one-pass estimate rejects only above this multiple of the objective, for it is no strict bound.
 const ONEPASS_SLACK: f64 = 1.1;
+
+/// Improvement of late share (relative) and slowdown below which one more host changes nothing.
+const FLAT: f64 = 1e-3;
+/// Simulated arrangements after which no larger numbers of hosts are tried: nothing will meet the objectives.
+const MOST_TRIED: usize = 300;
 
 /// Which instance families may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +81,8 @@ pub struct Question<'a> {
 pub enum Reason {
     /// The catalog has no price for the type in the region.
     NoPrice,
-    /// One thread only: a job that computes leaves nothing for the engine and the runner.
-    SingleThread,
+    /// Smaller than any host that a page of the vendor names: 2 vCPUs and 4 GiB.
+    TooSmall,
     /// Nobody has measured or assumed how fast the type's threads are.
     NoThreadSpeed,
     /// Below the installation page's minimum.
@@ -262,8 +269,8 @@ impl<'a> Question<'a> {
     ) -> Result<Offer<'a>, Reason> {
         let price = instance.price.as_ref().ok_or(Reason::NoPrice)?;
         let speed = relative_speed(self.profile, instance).ok_or(Reason::NoThreadSpeed)?;
-        if instance.vcpus < 2 {
-            return Err(Reason::SingleThread);
+        if instance.vcpus < SMALLEST.0 || instance.memory_mib < SMALLEST.1 {
+            return Err(Reason::TooSmall);
         }
         let shape = Shape {
             vcpus: instance.vcpus,
@@ -356,17 +363,29 @@ impl<'a> Question<'a> {
         let mut best: Option<(Offer<'a>, Considered)> = None;
         let mut others: Vec<Considered> = Vec::new();
         let mut borderline = false;
+        let mut before: Vec<Option<(f64, f64)>> = vec![None; offers.len()];
+        let mut tried = 0;
         while let Some((lowest, rank, count, index)) = untried.pop_first() {
             let bound = best.as_ref().map(|(_, considered)| considered.monthly).or(most);
             if bound.is_some_and(|bound| lowest > bound) {
                 break;
             }
             let offer = &offers[index];
-            if count < MOST_HOSTS {
+            let considered = self.consider(offer, count, busy_hour, evaluator);
+            let best_of = |value: fn(&Evaluation) -> f64| {
+                considered.evaluations.iter().map(value).min_by(f64::total_cmp)
+            };
+            let now = best_of(|tried| tried.late.mean).zip(best_of(|tried| tried.slowdown.mean));
+            // One more host that changes neither waits nor contention is not worth trying, nor are all after it.
+            let exhausted = now.zip(before[index]).is_some_and(|(now, before)| {
+                before.0 - now.0 < FLAT * before.0.max(FLAT) && before.1 - now.1 < FLAT
+            });
+            before[index] = now.or(before[index]);
+            tried += usize::from(!considered.evaluations.is_empty());
+            if count < MOST_HOSTS && !exhausted && tried < MOST_TRIED {
                 let next = self.monthly(offer, f64::from(count + 1));
                 untried.insert((next, rank, count + 1, index));
             }
-            let considered = self.consider(offer, count, busy_hour, evaluator);
             borderline |= considered
                 .evaluations
                 .iter()

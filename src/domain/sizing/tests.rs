@@ -1,131 +1,313 @@
-//! Decisions against the reference model.
+//! Decisions against the reference model, and what must not change them.
 
-use super::evaluate::{Evaluator, Layout};
-use super::search::{Families, Found, Question};
+use super::evaluate::{Layout, Standing};
+use super::recommend::{Recommendation, Unanswerable, recommend};
+use super::search::{Families, Question, Reason};
 use crate::domain::catalog::Catalog;
-use crate::domain::profile::{Profile, Target, builtin};
+use crate::domain::plan::document::PlanDocument;
+use crate::domain::profile::{Loaded, Profile, Scope, Target, builtin};
 
-fn decide(profile: &Profile, target: Target, families: Families, check: impl FnOnce(&Found<'_>)) {
-    let catalog = Catalog::embedded("us-east-1").expect("known");
-    let question = Question {
+fn catalog() -> Catalog {
+    Catalog::embedded("us-east-1").expect("known")
+}
+
+fn loaded(name: &str) -> Loaded {
+    builtin(name).expect("built in")
+}
+
+fn profile(name: &str) -> Profile {
+    loaded(name).profile
+}
+
+fn question<'a>(profile: &'a Profile, catalog: &'a Catalog) -> Question<'a> {
+    Question {
         profile,
-        catalog: &catalog,
-        target,
-        families,
+        catalog,
+        target: profile.target,
+        families: Families::Qualified,
         strict_minimums: false,
         seed: 1,
         threads: 2,
-    };
-    let mut evaluator = Evaluator::new(profile, 1, 2);
-    let (offers, _) = question.offers(300, &evaluator);
-    let t = std::time::Instant::now();
-    let found = question.search(&offers, &mut evaluator, None);
-    println!("search took {:?}", t.elapsed());
-    check(&found);
+    }
 }
 
-fn show(found: &Found<'_>) {
-    let line = |c: &super::search::Considered| {
-        println!(
-            "{} x{} cap {} {} {:?}",
-            c.instance_type,
-            c.count,
-            c.cap,
-            c.monthly.cents(),
-            c.reasons
-        );
-        for e in &c.evaluations {
-            println!(
-                "    {:?} R{} late {:.4}+-{:.4} slow {:.4}+-{:.4} noticed {:.3} nodes {:.2} {:?}",
-                e.layout,
-                e.replications,
-                e.late.mean,
-                e.late.half_width,
-                e.slowdown.mean,
-                e.slowdown.half_width,
-                e.noticed,
-                e.nodes.mean,
-                e.standing
-            );
+fn answer<'a>(question: &Question<'a>) -> Recommendation<'a> {
+    recommend(question).expect("there is an answer")
+}
+
+fn hosts(count: u32, slots: u32) -> Layout {
+    Layout::Hosts { count, slots }
+}
+
+fn nodes(min: u32, max: u32, pods: u32) -> Layout {
+    Layout::Nodes { min, max, pods }
+}
+
+#[test]
+fn the_built_in_profiles_lead_to_the_documented_hosts_for_several_seeds() {
+    let catalog = catalog();
+    for (name, instance_type, layout, monthly) in [
+        ("proof-of-technology", "c5.large", hosts(1, 4), "86.05"),
+        ("production", "c5.xlarge", hosts(1, 8), "148.10"),
+        ("kubernetes", "c6i.large", nodes(2, 2, 6), "245.10"),
+    ] {
+        let profile = profile(name);
+        for seed in [1, 2, 3] {
+            let question = Question {
+                seed,
+                ..question(&profile, &catalog)
+            };
+            let answer = answer(&question);
+            assert_eq!(answer.chosen.instance_type, instance_type, "{name} {seed}");
+            assert_eq!(answer.evaluation.layout, layout, "{name} {seed}");
+            assert_eq!(answer.disk.gib, 300, "{name} {seed}");
+            assert_eq!(answer.monthly.cents(), monthly, "{name} {seed}");
         }
+    }
+}
+
+#[test]
+fn families_open_the_choice_and_keep_their_order() {
+    let catalog = catalog();
+    let profile = profile("production");
+    let with = |families| {
+        answer(&Question {
+            families,
+            ..question(&profile, &catalog)
+        })
     };
-    if let Some((_, c)) = &found.chosen {
-        print!("CHOSEN ");
-        line(c);
-    }
-    found.others.iter().for_each(line);
-    println!("borderline {}", found.borderline);
-}
+    let list = |names: &[&str]| Families::List(names.iter().map(|name| (*name).to_owned()).collect());
 
-#[test]
-fn probe() {
-    for name in ["proof-of-technology", "production", "kubernetes"] {
-        let p = builtin(name).unwrap().profile;
-        println!("== {name}");
-        decide(&p, p.target, Families::Qualified, show);
-    }
-    let p = builtin("production").unwrap().profile;
-    println!("== any");
-    decide(&p, p.target, Families::Any, show);
-    println!("== compute");
-    decide(&p, p.target, Families::Compute, show);
-    println!("== list");
-    decide(
-        &p,
-        p.target,
-        Families::List(vec!["c5".into(), "c6i".into(), "c7i".into(), "t3a".into()]),
-        show,
+    let any = with(Families::Any);
+    assert_eq!(
+        (any.chosen.instance_type.as_str(), any.monthly.cents().as_str()),
+        ("m6a.large", "87.07")
     );
-    let mut p = p;
-    p.slo.scope = crate::domain::profile::Scope::WorstHour;
-    println!("== worst");
-    decide(&p, p.target, Families::Qualified, show);
-    for load in [240.0, 280.0, 320.0, 400.0, 500.0] {
-        let mut p = builtin("kubernetes").unwrap().profile;
-        p.arrivals.pipelines_per_weekday = load;
-        println!("== eks {load}");
-        decide(&p, p.target, Families::Qualified, show);
-    }
-    let mut p = builtin("kubernetes").unwrap().profile;
-    p.kubernetes.cpu_request_m = 1000.0;
-    println!("== eks 1cpu");
-    decide(&p, p.target, Families::Qualified, show);
-    let _ = Layout::Hosts { count: 1, slots: 1 };
+    let compute = with(Families::Compute);
+    assert_eq!(compute.chosen.instance_type, "c6a.xlarge");
+    // A tie on cost is decided by the order of the list.
+    assert_eq!(
+        with(list(&["c5", "c6i", "t3a"])).chosen.instance_type,
+        "c5.xlarge"
+    );
+    assert_eq!(with(list(&["c6i", "c5"])).chosen.instance_type, "c6i.xlarge");
+    let burstable = with(list(&["c5", "t3a"]));
+    let slow = burstable
+        .others
+        .iter()
+        .find(|other| other.instance_type == "t3a.xlarge")
+        .expect("tried");
+    assert!(
+        slow.reasons
+            .iter()
+            .any(|reason| matches!(reason, Reason::Slow { .. })),
+        "{slow:?}"
+    );
 }
 
 #[test]
-fn whole() {
-    for name in ["production", "kubernetes", "proof-of-technology"] {
-        let p = builtin(name).unwrap().profile;
-        let catalog = Catalog::embedded("us-east-1").expect("known");
+fn a_cheaper_type_outside_the_list_is_shown_and_not_chosen() {
+    let (catalog, profile) = (catalog(), profile("production"));
+    let answer = answer(&question(&profile, &catalog));
+    let first = answer.outside.first().expect("cheaper ones exist");
+    assert_eq!(first.instance_type, "m6a.large");
+    assert!(
+        answer
+            .outside
+            .iter()
+            .all(|other| other.monthly < answer.monthly && other.meets.is_some())
+    );
+}
+
+#[test]
+fn the_request_of_a_job_pod_decides_the_node() {
+    let catalog = catalog();
+    let mut profile = profile("kubernetes");
+    for (cpu, instance_type) in [(250.0, "c6i.large"), (800.0, "c6i.large"), (1000.0, "c6i.xlarge")] {
+        profile.kubernetes.cpu_request_m = cpu;
+        assert_eq!(
+            answer(&question(&profile, &catalog)).chosen.instance_type,
+            instance_type,
+            "{cpu}m"
+        );
+    }
+}
+
+#[test]
+fn node_groups_grow_with_the_load() {
+    let catalog = catalog();
+    let mut profile = profile("kubernetes");
+    for (load, layout) in [
+        (240.0, nodes(2, 2, 6)),
+        (300.0, nodes(2, 3, 6)),
+        (400.0, nodes(2, 4, 6)),
+    ] {
+        profile.arrivals.pipelines_per_weekday = load;
+        let answer = answer(&question(&profile, &catalog));
+        assert_eq!(
+            (answer.chosen.instance_type.as_str(), answer.evaluation.layout),
+            ("c6i.large", layout),
+            "{load}"
+        );
+    }
+}
+
+#[test]
+fn objectives_move_the_concurrency() {
+    let catalog = catalog();
+    let mut profile = profile("production");
+    profile.slo.scope = Scope::WorstHour;
+    let strict = answer(&question(&profile, &catalog));
+    assert_eq!(
+        (strict.chosen.instance_type.as_str(), strict.evaluation.layout),
+        ("c5.xlarge", hosts(1, 12))
+    );
+    assert!((1..=5).contains(&strict.evaluation.worst_hour.expect("judged by hour")));
+}
+
+#[test]
+fn strict_minimums_take_the_installation_page_at_its_word() {
+    let catalog = catalog();
+    for (name, instance_type) in [("production", "c5.2xlarge"), ("proof-of-technology", "c5.xlarge")] {
+        let profile = profile(name);
         let question = Question {
-            profile: &p,
-            catalog: &catalog,
-            target: p.target,
-            families: Families::Qualified,
-            strict_minimums: false,
-            seed: 1,
-            threads: 2,
+            strict_minimums: true,
+            ..question(&profile, &catalog)
         };
-        let t = std::time::Instant::now();
-        let r = super::recommend::recommend(&question).unwrap();
-        println!(
-            "{name}: {:?} {} x{} {:?} {} disk {} {:?} interval {:?} outside {:?} p95 {:?} cpu {:.3} head {:?}",
-            t.elapsed(),
-            r.chosen.instance_type,
-            r.chosen.count,
-            r.evaluation.layout,
-            r.monthly.cents(),
-            r.disk.gib,
-            r.disk.fill.days_until(0.8 * f64::from(r.disk.gib)),
-            r.interval,
-            r.outside
+        assert_eq!(answer(&question).chosen.instance_type, instance_type);
+    }
+}
+
+#[test]
+fn the_load_interval_holds_the_load_itself_and_changes_the_answer_outside() {
+    let catalog = catalog();
+    let profile = profile("production");
+    let answer = answer(&question(&profile, &catalog));
+    let interval = answer.interval;
+    assert!(interval.low < 0.7 && interval.low > 0.45, "{interval:?}");
+    assert!(interval.high > 1.5 && interval.high < 2.3, "{interval:?}");
+    let mut heavy = profile.clone();
+    heavy.arrivals.pipelines_per_weekday *= interval.high * 1.3;
+    let other = recommend(&question(&heavy, &catalog)).expect("there is an answer");
+    assert_ne!(
+        (other.chosen.instance_type.as_str(), other.chosen.count),
+        ("c5.xlarge", 1)
+    );
+}
+
+#[test]
+fn threads_change_no_byte() {
+    let catalog = catalog();
+    for name in ["production", "kubernetes"] {
+        let loaded = loaded(name);
+        let document = |threads| {
+            let question = Question {
+                threads,
+                ..question(&loaded.profile, &catalog)
+            };
+            let answer = answer(&question);
+            serde_json::to_string(&PlanDocument::new(&question, &loaded, &answer, Vec::new())).expect("plain")
+        };
+        let one = document(1);
+        assert_eq!(one, document(2), "{name}");
+        assert_eq!(one, document(5), "{name}");
+    }
+}
+
+#[test]
+fn the_disk_follows_growth_and_the_unattended_days() {
+    let catalog = catalog();
+    let mut profile = profile("production");
+    for (days, gib) in [(15.0, 200), (28.0, 300), (35.0, 400), (1.0, 100)] {
+        profile.disk.unattended_days = days;
+        assert_eq!(answer(&question(&profile, &catalog)).disk.gib, gib, "{days}");
+    }
+    profile.disk.unattended_days = 28.0;
+    profile.disk.leftover_mib_per_job = 1e6;
+    assert!(matches!(
+        recommend(&question(&profile, &catalog)),
+        Err(Unanswerable::DiskTooSmall { .. })
+    ));
+}
+
+#[test]
+fn absurd_loads_are_answered_with_arithmetic() {
+    let catalog = catalog();
+    let mut profile = profile("production");
+    profile.arrivals.pipelines_per_weekday = 1e9;
+    let Err(Unanswerable::TooMuch {
+        busy_slots, largest, ..
+    }) = recommend(&question(&profile, &catalog))
+    else {
+        panic!("nobody can simulate that");
+    };
+    assert!((busy_slots / 7.85e6 - 1.0).abs() < 0.02, "{busy_slots}");
+    assert!(largest.is_some_and(|(name, slots)| name.starts_with("c5.") && slots > 100));
+}
+
+#[test]
+fn impossible_objectives_say_what_was_tried() {
+    let catalog = catalog();
+    let mut profile = profile("production");
+    // The runner has to ask, so that every job waits a little.
+    profile.slo.wait_s = 0.0;
+    match recommend(&question(&profile, &catalog)) {
+        Err(Unanswerable::NothingMeets { tried }) => {
+            assert!(tried.iter().any(|considered| !considered.evaluations.is_empty()));
+        }
+        _ => panic!("every job waits"),
+    }
+    profile.job.rss_median_mib = 1e6;
+    assert!(matches!(
+        recommend(&question(&profile, &catalog)),
+        Err(Unanswerable::NoOffer { .. })
+    ));
+}
+
+#[test]
+fn what_is_chosen_meets_every_objective_with_its_interval() {
+    let catalog = catalog();
+    for (name, load) in [
+        ("production", 60.0),
+        ("production", 300.0),
+        ("proof-of-technology", 10.0),
+    ] {
+        let mut profile = profile(name);
+        profile.arrivals.pipelines_per_weekday = load;
+        let answer = answer(&question(&profile, &catalog));
+        assert_eq!(answer.evaluation.standing, Standing::Meets);
+        assert!(answer.evaluation.late.upper() <= 1.0 - profile.slo.wait_quantile);
+        assert!(answer.evaluation.slowdown.upper() <= profile.slo.pipeline_slowdown);
+        assert!(
+            answer
+                .others
                 .iter()
-                .map(|o| format!("{} x{} {}", o.instance_type, o.count, o.monthly.cents()))
-                .collect::<Vec<_>>(),
-            r.wait_p95,
-            r.cpu_utilization,
-            r.memory_headroom_mib
+                .all(|other| other.meets.is_none() || other.monthly >= answer.monthly)
+        );
+    }
+}
+
+#[test]
+fn totals_are_the_sums_of_their_lines() {
+    let catalog = catalog();
+    for (name, target) in [("production", Target::Ec2), ("kubernetes", Target::Eks)] {
+        let loaded = loaded(name);
+        let question = Question {
+            target,
+            ..question(&loaded.profile, &catalog)
+        };
+        let answer = answer(&question);
+        let plan = PlanDocument::new(&question, &loaded, &answer, Vec::new());
+        let cents = |text: &str| text.replace('.', "").parse::<i64>().expect("cents");
+        let sum: i64 = plan.cost.lines.iter().map(|line| cents(&line.monthly)).sum();
+        assert_eq!(sum, cents(&plan.cost.monthly_total), "{name}");
+        assert_eq!(plan.cost.monthly_total, answer.monthly.cents());
+        assert_eq!(
+            plan.alternatives
+                .iter()
+                .filter(|row| row.verdict == "chosen")
+                .count(),
+            1
         );
     }
 }
