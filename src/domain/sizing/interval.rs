@@ -100,8 +100,9 @@ pub fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32) -> Load
 /// Returns whether `Question::search` would choose this number of hosts of this offer.
 ///
 /// The same order and the same comparisons, but the arrangement in question comes first, and the first that
-/// beats it ends the search: at most loads that is much less work.
-fn still_first(
+/// beats it ends the search: at most loads that is much less work. Its cost is a bound from the start, so the
+/// rules that end a hopeless search are not needed.
+pub(super) fn still_first(
     question: &Question<'_>,
     offers: &[Offer<'_>],
     own: (usize, u32),

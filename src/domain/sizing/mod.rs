@@ -10,3 +10,5 @@ pub mod study;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_threads;
