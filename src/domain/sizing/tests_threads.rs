@@ -1,5 +1,8 @@
 //! The number of threads changes no digit, neither does the short way to the interval change its meaning.
 
+use std::sync::Arc;
+
+use super::disks::DiskSizes;
 use super::evaluate::Evaluator;
 use super::interval::still_first;
 use super::recommend::recommend;
@@ -64,7 +67,8 @@ fn the_short_way_agrees_with_the_search() {
                 threads: 2,
             };
             let mut evaluator = Evaluator::coarse(&profile, 1, 2);
-            let (offers, _) = question.offers(300, &evaluator);
+            let disks = Arc::new(DiskSizes::new(&question, profile.runner.concurrent));
+            let (offers, _) = question.offers(&disks, &evaluator);
             let chosen = question.search(&offers, &mut evaluator, None).chosen;
             let searched =
                 chosen.is_some_and(|(offer, found)| (offer.instance.name.as_str(), found.count) == own);
