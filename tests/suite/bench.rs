@@ -1,6 +1,21 @@
 //! What the tests share: the Python environment, moto, and the program itself.
+//!
+//! `Moto` is moto as it is. [`Account`] is an AWS account on a repaired moto, with a log and with faults; what it can show
+//! and what not is in ARCHITECTURE.md.
 
 #![allow(dead_code, reason = "which helpers are used depends on the features")]
+
+mod account;
+mod call;
+mod cbor;
+mod http;
+mod launcher;
+mod rule;
+
+pub use account::Account;
+pub use call::Call;
+pub use launcher::Bench;
+pub use rule::Rule;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
