@@ -23,6 +23,10 @@ os.environ.update(
     MOTO_IAM_LOAD_MANAGED_POLICIES="true",
     MOTO_AMIS_PATH=str(Path(__file__).with_name("amis.json")),
     MOTO_DISABLE_GLOBAL_CORS="true",
+    # For REST services moto makes a client of its own, only to read its model, and that one looks for credentials.
+    AWS_ACCESS_KEY_ID="test",
+    AWS_SECRET_ACCESS_KEY="test",
+    AWS_EC2_METADATA_DISABLED="true",
     # A subscription by HTTP would really be called.
     HTTP_PROXY="http://127.0.0.1:9",
     HTTPS_PROXY="http://127.0.0.1:9",

@@ -274,11 +274,8 @@ impl Proxy {
     }
 
     fn not_known(&self, call: &Call, why: &str) -> Response {
-        locked(&self.unknown).push(format!("{}: {why}", call.name()));
-        call.protocol.error(
-            400,
-            UNKNOWN_TO_MOTO,
-            &format!("moto does not know {}", call.name()),
-        )
+        let text = format!("{}: {why}", call.name());
+        locked(&self.unknown).push(text.clone());
+        call.protocol.error(400, UNKNOWN_TO_MOTO, &text)
     }
 }

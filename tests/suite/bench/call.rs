@@ -259,6 +259,7 @@ fn decoded(text: &str) -> String {
 impl Protocol {
     /// Returns an error as services of this protocol write it.
     pub fn error(self, status: u16, code: &str, message: &str) -> Response {
+        let escaped = message.replace('&', "&amp;").replace('<', "&lt;");
         let xml = |text: String| {
             Self::Query.answer(
                 status,
@@ -267,11 +268,11 @@ impl Protocol {
         };
         match self {
             Self::Ec2 => xml(format!(
-                "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>\
+                "<Response><Errors><Error><Code>{code}</Code><Message>{escaped}</Message></Error></Errors>\
                  <RequestID>bench</RequestID></Response>"
             )),
             Self::Query => xml(format!(
-                "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>\
+                "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escaped}</Message></Error>\
                  <RequestId>bench</RequestId></ErrorResponse>"
             )),
             Self::Json | Self::Cbor => {
