@@ -9,12 +9,13 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudwatch::types::{
-    ComparisonOperator, Dimension, MetricDatum, StandardUnit, StateValue, Statistic,
+    ComparisonOperator, Datapoint, Dimension, MetricDatum, StandardUnit, StateValue, Statistic,
 };
 use aws_sdk_ec2::config::Credentials;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
-use aws_sdk_ec2::types::InstanceType;
+use aws_sdk_ec2::types::{ArchitectureValues, InstanceType, Reservation};
+use aws_sdk_eks::types::{ClusterStatus, VpcConfigRequest};
 use dataops_infra::aws::error::{CallError, classify};
 use serde_json::json;
 
@@ -57,10 +58,7 @@ async fn instances(client: &aws_sdk_ec2::Client) -> Vec<String> {
         .send()
         .await
         .expect("instances are listed");
-    let all = answer
-        .reservations()
-        .iter()
-        .flat_map(|reservation| reservation.instances());
+    let all = answer.reservations().iter().flat_map(Reservation::instances);
     all.map(|instance| instance.instance_id().unwrap_or_default().to_owned())
         .collect()
 }
@@ -204,7 +202,10 @@ async fn nonsense_is_not_launched_and_ubuntu_is_there() {
         .expect("images");
     let image = &images.images()[0];
     assert_eq!(image.root_device_name(), Some("/dev/sda1"));
-    assert_eq!(image.architecture().map(|it| it.as_str()), Some("x86_64"));
+    assert_eq!(
+        image.architecture().map(ArchitectureValues::as_str),
+        Some("x86_64")
+    );
 
     let arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
     let (status, policy) = account.query("test", "iam", "GetPolicy", &[("PolicyArn", arn)]);
@@ -303,18 +304,14 @@ async fn cloudwatch_is_spoken_in_cbor() {
         .get_metric_statistics()
         .namespace("Bench")
         .metric_name("Jobs")
-        .start_time((now - Duration::from_secs(600)).into())
-        .end_time((now + Duration::from_secs(600)).into())
+        .start_time((now - Duration::from_mins(10)).into())
+        .end_time((now + Duration::from_mins(10)).into())
         .period(3600)
         .statistics(Statistic::Sum)
         .send()
         .await
         .expect("statistics");
-    let sum: f64 = statistics
-        .datapoints()
-        .iter()
-        .filter_map(|point| point.sum())
-        .sum();
+    let sum: f64 = statistics.datapoints().iter().filter_map(Datapoint::sum).sum();
     assert_eq!(sum, 901.0);
 
     let canned = json!({"MetricAlarms": [{"AlarmName": "canned", "StateUpdatedTimestamp": 1_700_000_000}]});
@@ -482,7 +479,7 @@ async fn what_aws_shows_late_is_shown_late() {
     assert_eq!(account.calls_of("ec2:DescribeVpcs").len(), 2);
 
     let eks = aws_sdk_eks::Client::new(&config(&account).await);
-    let network = aws_sdk_eks::types::VpcConfigRequest::builder()
+    let network = VpcConfigRequest::builder()
         .subnet_ids("subnet-1")
         .subnet_ids("subnet-2")
         .build();
@@ -508,7 +505,7 @@ async fn what_aws_shows_late_is_shown_late() {
             .await
             .expect("the cluster");
         let status = answer.cluster().and_then(|cluster| cluster.status());
-        assert_eq!(status.map(|status| status.as_str()), Some(expected));
+        assert_eq!(status.map(ClusterStatus::as_str), Some(expected));
     }
     assert_eq!(
         account.calls_of("eks:DescribeCluster")[0].parameters,
@@ -677,7 +674,7 @@ fn the_program_is_pointed_at_an_account() {
         .spawn()
         .expect("starts");
     let name = heard
-        .recv_timeout(Duration::from_secs(60))
+        .recv_timeout(Duration::from_mins(1))
         .expect("the call is made");
     child.kill().expect("is killed");
     assert!(!child.wait().expect("has ended").success());
@@ -708,7 +705,7 @@ fn holds_a_bench_until_killed() {
     }
     let bench = Bench::shared().expect("the one who asks has looked");
     eprintln!("holding {}", bench.pid());
-    std::thread::sleep(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_mins(1));
 }
 
 #[test]

@@ -5,72 +5,75 @@ use serde_json::{Map, Number, Value};
 /// Tag of seconds since 1970.
 const EPOCH: u64 = 1;
 
+/// Ends what is of unknown length.
+const BREAK: u8 = 0xff;
+
 /// Returns the value, without tags; none if it is not CBOR.
 pub fn decode(bytes: &[u8]) -> Option<Value> {
     let mut rest = bytes;
-    read(&mut rest).flatten()
+    read(&mut rest)
 }
 
-/// Returns the next value; the inner none is the end of something of unknown length.
-fn read(rest: &mut &[u8]) -> Option<Option<Value>> {
+fn read(rest: &mut &[u8]) -> Option<Value> {
     let first = take(rest, 1)?[0];
-    let (major, detail) = (first >> 5, first & 31);
-    let indefinite = detail == 31;
+    let (major, detail) = (first >> 5, first & 0x1f);
     let argument = match detail {
-        0..=23 => u64::from(detail),
-        24..=27 => take(rest, 1 << (detail - 24))?
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-        31 => 0,
+        0..=23 => Some(u64::from(detail)),
+        24..=27 => {
+            let bytes = take(rest, 1 << (detail - 24))?.iter();
+            Some(bytes.fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+        }
+        31 => None,
         _ => return None,
     };
-    let value = match major {
-        0 => argument.into(),
-        1 => (-1 - i64::try_from(argument).ok()?).into(),
+    let mut n = 0;
+    // Whether there is another part of a text, a list or a map.
+    let mut another = |rest: &mut &[u8]| {
+        n += 1;
+        match argument {
+            Some(length) => n <= length,
+            None if rest.first() == Some(&BREAK) => take(rest, 1).is_none(),
+            None => true,
+        }
+    };
+    Some(match major {
+        0 => argument?.into(),
+        1 => (-1 - i64::try_from(argument?).ok()?).into(),
         2 | 3 => {
-            let mut bytes = Vec::new();
-            if indefinite {
-                while let Some(part) = read(rest)? {
-                    bytes.extend_from_slice(part.as_str()?.as_bytes());
-                }
+            let mut text = String::new();
+            if let Some(length) = argument {
+                text += &String::from_utf8_lossy(take(rest, usize::try_from(length).ok()?)?);
             } else {
-                bytes.extend_from_slice(take(rest, usize::try_from(argument).ok()?)?);
+                while another(rest) {
+                    text += read(rest)?.as_str()?;
+                }
             }
-            String::from_utf8_lossy(&bytes).into_owned().into()
+            text.into()
         }
         4 => {
             let mut items = Vec::new();
-            while indefinite || (items.len() as u64) < argument {
-                match read(rest)? {
-                    Some(item) => items.push(item),
-                    None => break,
-                }
+            while another(rest) {
+                items.push(read(rest)?);
             }
             items.into()
         }
         5 => {
             let mut members = Map::new();
-            let mut n = 0;
-            while indefinite || n < argument {
-                let Some(name) = read(rest)? else {
-                    break;
-                };
-                members.insert(name.as_str()?.to_owned(), read(rest)??);
-                n += 1;
+            while another(rest) {
+                let name = read(rest)?;
+                members.insert(name.as_str()?.to_owned(), read(rest)?);
             }
             members.into()
         }
-        6 => read(rest)??,
+        6 => read(rest)?,
         _ => match detail {
             20 | 21 => (detail == 21).into(),
             22 | 23 => Value::Null,
-            26 => f64::from(f32::from_bits(argument as u32)).into(),
-            27 => f64::from_bits(argument).into(),
-            31 => return Some(None),
+            26 => f64::from(f32::from_bits(argument? as u32)).into(),
+            27 => f64::from_bits(argument?).into(),
             _ => return None,
         },
-    };
-    Some(Some(value))
+    })
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -123,12 +126,12 @@ fn write_number(number: &Number, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Writes kind and argument; always in eight bytes, which readers accept as they do the short form.
+/// Writes kind and argument; a long one always in eight bytes, which readers accept as they do fewer.
 fn head(major: u8, argument: u64, bytes: &mut Vec<u8>) {
     if argument < 24 {
         bytes.push(major << 5 | argument as u8);
     } else {
-        bytes.push(major << 5 | 27);
+        bytes.push(major << 5 | 0x1b);
         bytes.extend_from_slice(&argument.to_be_bytes());
     }
 }

@@ -14,13 +14,15 @@ pub struct Rule {
     deed: Deed,
 }
 
+type Then = dyn Fn(&Call) + Send + Sync;
+
 /// What is done, and what is told of it.
 #[derive(Clone)]
 pub struct Deed {
     /// What is done.
     pub effect: Arc<Effect>,
     /// Called when it is done, before the client can know.
-    pub then: Option<Arc<dyn Fn(&Call) + Send + Sync>>,
+    pub then: Option<Arc<Then>>,
 }
 
 /// What is done with a call.
