@@ -1,20 +1,15 @@
 //! What the tests share: the Python environment, AWS accounts on a repaired moto, and the program itself.
 //!
-//! What an [`Account`] can show and what not is in ARCHITECTURE.md, "The bench".
+//! What an `Account` can show and what not is in ARCHITECTURE.md, "The bench".
 
 #![allow(dead_code, reason = "which helpers are used depends on the features")]
 
-mod account;
-mod call;
+pub mod account;
+pub mod call;
 mod cbor;
 mod http;
-mod launcher;
-mod rule;
-
-pub use account::Account;
-pub use call::Call;
-pub use launcher::Bench;
-pub use rule::Rule;
+pub mod launcher;
+pub mod rule;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -19,7 +19,11 @@ use aws_sdk_eks::types::{ClusterStatus, VpcConfigRequest};
 use dataops_infra::aws::error::{CallError, classify};
 use serde_json::json;
 
-use crate::bench::{Account, Bench, Call, Rule, ended, program, root};
+use crate::bench::account::Account;
+use crate::bench::call::Call;
+use crate::bench::launcher::Bench;
+use crate::bench::rule::Rule;
+use crate::bench::{ended, program, root};
 
 const UBUNTU: &str = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
 const IMAGE: &str = "ami-00000000000024041";

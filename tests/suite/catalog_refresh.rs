@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::bench::{Account, Stub, ended, program};
+use crate::bench::account::Account;
+use crate::bench::{Stub, ended, program};
 
 /// What the price list does.
 #[derive(Clone, Copy, PartialEq)]
