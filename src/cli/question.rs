@@ -246,6 +246,28 @@ pub fn unanswerable(asked: &Asked, why: &Unanswerable) -> Failure {
                 "relax the objective that fails (--wait, --wait-quantile, --slowdown), or try --families any",
             )
         }
+        Unanswerable::PickupTooSlow { late } => {
+            let profile = &asked.loaded.profile;
+            Failure::new(
+                Exit::Refused,
+                format!(
+                    "with a slot always free {:.0} % of jobs would still wait longer than {wait} s (limit {:.1} %): \
+                     the runner asks every {} s{}{}",
+                    late * 100.0,
+                    (1.0 - profile.slo.wait_quantile) * 100.0,
+                    profile.runner.check_interval_s,
+                    match profile.runner.pickup_delay_s {
+                        delay if delay > 0.0 => format!(", picks up {delay} s later"),
+                        _ => String::new(),
+                    },
+                    match asked.target {
+                        Target::Eks => format!(", a pod takes {} s to start", profile.kubernetes.pod_start_s),
+                        Target::Ec2 => String::new(),
+                    }
+                ),
+            )
+            .hint("no host changes that; allow a longer wait (--wait), or lower runner.pickup_delay_s")
+        }
         Unanswerable::DiskTooSmall { growth_gib_per_day } => Failure::new(
             Exit::Refused,
             format!(

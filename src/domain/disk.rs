@@ -2,6 +2,7 @@
 //!
 //! Image churn does not depend on the load, which is why small and large workloads get the same disk.
 
+use super::parallel::map;
 use super::profile::Disk;
 use super::random::{Purpose, Stream};
 
@@ -13,6 +14,8 @@ pub const LARGEST_GIB: u32 = 16_384;
 pub const WARN_SHARE: f64 = 0.8;
 /// Runs of a simulation.
 const RUNS: u64 = 2000;
+/// Pieces in which the runs are shared out to threads.
+const PIECES: u64 = 16;
 /// Days after which a run ends: nothing is known beyond.
 pub const LAST_DAY: u32 = 400;
 /// Log standard deviation of the leftovers between customers (assumed).
@@ -70,48 +73,75 @@ pub fn growth_gib_per_day(disk: &Disk, load: DiskLoad) -> f64 {
 
 impl DiskFill {
     /// Simulates hosts without any clean-up, day by day.
-    pub fn simulate(disk: &Disk, load: DiskLoad, seed: u64) -> Self {
+    pub fn simulate(disk: &Disk, load: DiskLoad, seed: u64, threads: usize) -> Self {
+        Self::until(LAST_DAY, disk, load, seed, threads)
+    }
+
+    /// Returns what `smallest` says of the whole simulation, from as many days as the answer needs.
+    pub fn smallest_for(disk: &Disk, load: DiskLoad, seed: u64, threads: usize) -> Option<u32> {
+        let needed = disk.unattended_days.clamp(1.0, f64::from(LAST_DAY)).ceil() as u32;
+        Self::until(needed, disk, load, seed, threads).smallest(disk.unattended_days)
+    }
+
+    fn until(last_day: u32, disk: &Disk, load: DiskLoad, seed: u64, threads: usize) -> Self {
         let layer = disk.image_gib * (1.0 - disk.image_shared);
         let leftovers = disk.leftover_mib_per_job * load.jobs_per_day / 1024.0;
         let caches = disk.projects * f64::from(load.concurrency) * disk.cache_gib_per_slot;
         let start = initial_gib(disk);
         let enough = f64::from(LARGEST_GIB);
-        let used = (0..RUNS)
-            .map(|run| {
-                let images = Stream::new(seed, run, Purpose::Images);
-                let customer = Stream::new(seed, run, Purpose::Customers).normal(0);
-                // Mean 1: the profile's figure is the average customer's.
-                let leftovers =
-                    leftovers * (CUSTOMER_SIGMA * customer - CUSTOMER_SIGMA * CUSTOMER_SIGMA / 2.0).exp();
-                let mut stale = 0.0;
-                let mut days = Vec::with_capacity(LAST_DAY as usize);
-                for day in 1..=LAST_DAY {
-                    let t = f64::from(day);
-                    let at = u64::from(day) * 2;
-                    let rebuilt = poisson(disk.images / disk.rebuild_days, images.uniform(at));
-                    let waves = poisson(1.0 / disk.release_wave_days, images.uniform(at + 1));
-                    stale += layer * rebuilt + wave_gib(disk) * waves;
-                    let cache = caches * (1.0 - (-t / disk.cache_fill_days).exp());
-                    let journal = (disk.journal_gib_per_day * t).min(disk.journal_cap_gib);
-                    let sum = start + stale + leftovers * t + cache + journal;
-                    days.push(sum as f32);
-                    if sum > enough {
-                        break;
-                    }
-                }
-                days
+        let (rebuilds, releases) = (
+            Poisson::new(disk.images / disk.rebuild_days),
+            Poisson::new(1.0 / disk.release_wave_days),
+        );
+        let wave = wave_gib(disk);
+        // The same in every run.
+        let steady: Vec<(f64, f64)> = (1..=last_day)
+            .map(|day| {
+                let t = f64::from(day);
+                let cache = caches * (1.0 - (-t / disk.cache_fill_days).exp());
+                (cache, (disk.journal_gib_per_day * t).min(disk.journal_cap_gib))
             })
             .collect();
-        Self { used }
+        let run = |run: u64| {
+            let images = Stream::new(seed, run, Purpose::Images);
+            let customer = Stream::new(seed, run, Purpose::Customers).normal(0);
+            // Mean 1: the profile's figure is the average customer's.
+            let leftovers =
+                leftovers * (CUSTOMER_SIGMA * customer - CUSTOMER_SIGMA * CUSTOMER_SIGMA / 2.0).exp();
+            let mut stale = 0.0;
+            let mut days = Vec::with_capacity(last_day as usize);
+            for (day, (cache, journal)) in (1..=last_day).zip(&steady) {
+                let at = u64::from(day) * 2;
+                let rebuilt = rebuilds.draw(images.uniform(at));
+                let waves = releases.draw(images.uniform(at + 1));
+                stale += layer * rebuilt + wave * waves;
+                let sum = start + stale + leftovers * f64::from(day) + cache + journal;
+                days.push(sum as f32);
+                if sum > enough {
+                    break;
+                }
+            }
+            days
+        };
+        // In pieces, so that the threads rarely meet.
+        let pieces = map(
+            threads,
+            PIECES as usize,
+            || (),
+            |(), piece| {
+                let piece = piece as u64;
+                let runs = piece * RUNS / PIECES..(piece + 1) * RUNS / PIECES;
+                runs.map(run).collect::<Vec<_>>()
+            },
+        );
+        Self {
+            used: pieces.into_iter().flatten().collect(),
+        }
     }
 
     /// Returns the days until `level_gib` is used.
     pub fn days_until(&self, level_gib: f64) -> Days {
-        let mut days: Vec<u32> = self
-            .used
-            .iter()
-            .map(|run| (run.partition_point(|used| f64::from(*used) < level_gib) as u32 + 1).min(LAST_DAY))
-            .collect();
+        let mut days: Vec<u32> = self.used.iter().map(|run| day_of(run, level_gib)).collect();
         days.sort_unstable();
         let at = |p: f64| days[((days.len() as f64 * p) as usize).min(days.len() - 1)];
         Days {
@@ -136,7 +166,13 @@ impl DiskFill {
     /// Returns the smallest size in `STEP_GIB` steps whose early fillers reach `WARN_SHARE` no sooner than
     /// `unattended_days`, or nothing when the largest volume is too small.
     pub fn smallest(&self, unattended_days: f64) -> Option<u32> {
-        let holds = |gib: u32| f64::from(self.days_until(WARN_SHARE * f64::from(gib)).p5) >= unattended_days;
+        // The 5 % quantile holds exactly when no more runs than that are too early.
+        let early = (self.used.len() as f64 * 0.05) as usize;
+        let holds = |gib: u32| {
+            let level = WARN_SHARE * f64::from(gib);
+            let too_early = |run: &&Vec<f32>| f64::from(day_of(run, level)) < unattended_days;
+            self.used.iter().filter(too_early).count() <= early
+        };
         let last = LARGEST_GIB / STEP_GIB;
         if unattended_days > f64::from(LAST_DAY) || !holds(last * STEP_GIB) {
             return None;
@@ -154,22 +190,43 @@ impl DiskFill {
     }
 }
 
-/// Returns a Poisson number by inversion.
-fn poisson(mean: f64, uniform: f64) -> f64 {
-    if mean > 500.0 {
-        // Far beyond any image set: normal approximation, so that a wild profile costs no more.
-        return (mean + mean.sqrt() * super::random::normal_quantile(uniform))
-            .round()
-            .max(0.0);
+/// Returns the first day on which a run uses `level_gib`.
+fn day_of(run: &[f32], level_gib: f64) -> u32 {
+    (run.partition_point(|used| f64::from(*used) < level_gib) as u32 + 1).min(LAST_DAY)
+}
+
+/// Poisson numbers by inversion.
+struct Poisson {
+    mean: f64,
+    /// Probability of none.
+    none: f64,
+}
+
+impl Poisson {
+    fn new(mean: f64) -> Self {
+        Self {
+            mean,
+            none: (-mean).exp(),
+        }
     }
-    let (mut mass, mut count) = ((-mean).exp(), 0.0);
-    let mut sum = mass;
-    while sum < uniform && count < 2000.0 {
-        count += 1.0;
-        mass *= mean / count;
-        sum += mass;
+
+    #[inline]
+    fn draw(&self, uniform: f64) -> f64 {
+        let Self { mean, none } = *self;
+        if mean > 500.0 {
+            // Far beyond any image set: normal approximation, so that a wild profile costs no more.
+            return (mean + mean.sqrt() * super::random::normal_quantile(uniform))
+                .round()
+                .max(0.0);
+        }
+        let (mut mass, mut sum, mut count) = (none, none, 0.0);
+        while sum < uniform && count < 2000.0 {
+            count += 1.0;
+            mass *= mean / count;
+            sum += mass;
+        }
+        count
     }
-    count
 }
 
 #[cfg(test)]
@@ -185,6 +242,7 @@ mod tests {
                 concurrency,
             },
             1,
+            2,
         )
     }
 
@@ -208,6 +266,26 @@ mod tests {
         assert_eq!(fill(328.0, 6).smallest(40.0), Some(300));
         assert_eq!(production.smallest(15.0), Some(200));
         assert_eq!(production.smallest(f64::from(LAST_DAY) + 1.0), None);
+    }
+
+    #[test]
+    fn the_size_alone_needs_fewer_days_and_is_the_same() {
+        let mut disk = production().disk;
+        for days in [0.0, 1.0, 10.5, 28.0, 45.0, 200.0, 400.0, 401.0] {
+            disk.unattended_days = days;
+            for jobs_per_day in [0.0, 150.0, 1160.0, 30_000.0] {
+                let load = DiskLoad {
+                    jobs_per_day,
+                    concurrency: 8,
+                };
+                let whole = DiskFill::simulate(&disk, load, 1, 1);
+                assert_eq!(DiskFill::smallest_for(&disk, load, 1, 2), whole.smallest(days));
+                if let Some(gib) = whole.smallest(days) {
+                    let p5 = |gib: u32| f64::from(whole.days_until(WARN_SHARE * f64::from(gib)).p5);
+                    assert!(p5(gib) >= days && (gib == STEP_GIB || p5(gib - STEP_GIB) < days));
+                }
+            }
+        }
     }
 
     #[test]

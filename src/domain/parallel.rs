@@ -16,24 +16,26 @@ pub fn map<S, T: Send>(
     }
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::with_capacity(count));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(count) {
-            scope.spawn(|| {
-                let mut scratch = scratch();
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
-                        break;
-                    }
-                    let result = run(&mut scratch, index);
-                    // A panic elsewhere poisons the lock and is passed on by the scope; the values are whole.
-                    found
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .push((index, result));
-                }
-            });
+    let work = || {
+        let mut scratch = scratch();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                break;
+            }
+            let result = run(&mut scratch, index);
+            // A panic elsewhere poisons the lock and is passed on by the scope; the values are whole.
+            found
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push((index, result));
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(count) {
+            scope.spawn(work);
+        }
+        work();
     });
     let mut found = found
         .into_inner()

@@ -195,7 +195,7 @@ fn burstable(question: &Question<'_>, answer: &Recommendation<'_>) -> Conflict {
     let slow = t3a.and_then(|instance| relative_speed(profile, instance)).map_or_else(String::new, |speed| {
         let share = answer.cpu_share;
         format!(
-            "; on its thread ({speed:.2} of {}'s, assumed) an undisturbed pipeline takes {:.3} times the ideal, limit {:.2}",
+            "; on a thread of t3a ({speed:.2} of {}'s, assumed) an undisturbed pipeline takes {:.3} times the ideal, limit {:.2}",
             profile.host.reference_thread,
             1.0 - share + share / speed,
             profile.slo.pipeline_slowdown

@@ -529,7 +529,7 @@ fn answer_of(question: &Question<'_>, answer: &Recommendation<'_>) -> Answer {
             low_open: interval.low_open,
             high_open: interval.high_open,
         },
-        borderline: answer.borderline || answer.evaluation.replications >= 40,
+        borderline: answer.borderline,
     }
 }
 
@@ -559,6 +559,7 @@ fn binding(question: &Question<'_>, answer: &Recommendation<'_>) -> Binding {
                 Reason::Late { capped: true, .. } | Reason::NoRoomForOneJob { .. } => "pod-requests",
                 Reason::Late { .. } | Reason::TooFewSlots { .. } => "wait",
                 Reason::Slow { .. } | Reason::SlowThread { .. } => "slowdown",
+                Reason::Borderline { .. } => "borderline",
                 _ => "cost",
             };
             (
@@ -932,14 +933,14 @@ fn notices_of(question: &Question<'_>, loaded: &Loaded, answer: &Recommendation<
     };
     let profile = question.profile;
     let slo = &profile.slo;
-    if answer.borderline || answer.evaluation.replications >= 40 {
+    if answer.borderline {
         add(
             "borderline",
             Severity::Warning,
             format!(
-                "the decision is close: forty replications were needed, or did not separate a cheaper option from the \
-                 objectives; measured data (calibrate) or a margin of your own should decide. The answer has {} late \
-                 and a slowdown of {}",
+                "the decision is close: an objective lies within chance of this answer, or forty replications did \
+                 not separate a cheaper option from one. Another seed may decide otherwise; measured data \
+                 (calibrate) or a margin of your own should. The answer has {} late and a slowdown of {}",
                 wording::percent(answer.evaluation.late),
                 wording::ratio(answer.evaluation.slowdown)
             ),
@@ -1060,13 +1061,14 @@ fn notices_of(question: &Question<'_>, loaded: &Loaded, answer: &Recommendation<
         |wanted: fn(&Reason) -> bool| answer.refused.iter().filter(|(_, reason)| wanted(reason)).count();
     let unpriced = unconsidered(|reason| matches!(reason, Reason::NoPrice));
     let unmeasured = unconsidered(|reason| matches!(reason, Reason::NoThreadSpeed));
-    if unpriced + unmeasured > 0 {
+    let small = unconsidered(|reason| matches!(reason, Reason::TooSmall));
+    if unpriced + unmeasured + small > 0 {
         add(
             "types-not-considered",
             Severity::Info,
             format!(
-                "{unpriced} types without a price and {unmeasured} without a thread speed are no candidates; see \
-                 `catalog show`"
+                "{unpriced} types without a price, {unmeasured} without a thread speed and {small} below 2 vCPU and 4 GiB \
+                 (the smallest host that the vendor names) are no candidates; see `catalog show`"
             ),
             None,
         );

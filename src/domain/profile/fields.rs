@@ -706,7 +706,7 @@ pub static FIELDS: &[Field] = &[
         unit: "",
         default: text("all-hours"),
         basis: Basis::Assumed,
-        source: "nobody waits for the nightly load; worst-hour asks for 12 slots instead of 8 in production",
+        source: "nobody waits for the nightly load; worst-hour asks for 10 to 12 slots instead of 8 in production",
         doc: "Hours over which the wait is judged: all-hours, or worst-hour (each hour of the weekday on its own).",
         get: |profile| {
             text(match profile.slo.scope {

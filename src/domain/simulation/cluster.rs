@@ -101,18 +101,18 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
             }
         }
         let work = next_finish.min(next_stage).min(next_arrival);
-        let now = work.min(next_node).min(next_scan).min(next_idle);
+        // The minimum may have kept an empty node for longer than it would stay now.
+        let now = work.min(next_node).min(next_scan).min(next_idle.max(end));
         if work == f64::INFINITY && queue.is_empty() {
             break;
         }
         if now == f64::INFINITY {
             break;
         }
-        end = end.max(now);
+        end = now;
         if now == next_finish {
             let node = &mut nodes[which];
-            node.host.advance(now);
-            if let Some(done) = node.host.take() {
+            if let Some(done) = node.host.take(now) {
                 recorder.finished(now);
                 let state = &mut progress[done.pipeline as usize];
                 state.left -= 1;
@@ -166,7 +166,9 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
             }
         }
 
-        place(trace, group, slowness, now, &mut nodes, &mut queue, recorder);
+        if !queue.is_empty() {
+            place(trace, group, slowness, now, &mut nodes, &mut queue, recorder);
+        }
         let may_grow = !queue.is_empty() && nodes.len() + coming.len() < group.max;
         next_scan = match (may_grow, next_scan > now && next_scan.is_finite()) {
             (false, _) => f64::INFINITY,

@@ -16,34 +16,33 @@ pub struct OnePass {
 impl OnePass {
     /// Sweeps a trace for waits longer than `tau` seconds.
     pub fn new(trace: &Trace, tau: f64) -> Self {
-        let mut jobs: Vec<(f64, f64)> = Vec::with_capacity(trace.jobs());
-        trace.ideal(|_, ready, first, end| {
-            jobs.extend(
-                trace.duration[first..end]
-                    .iter()
-                    .map(|d| (ready, ready + f64::from(*d))),
-            );
-        });
-        jobs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let mut stages: Vec<(f64, u32, u32)> = Vec::with_capacity(trace.jobs());
+        trace.ideal(|_, ready, first, end| stages.push((ready, first as u32, end as u32)));
+        // Times are positive, and then their bits are in the same order.
+        stages.sort_unstable_by_key(|(ready, first, _)| (ready.to_bits(), *first));
         // Ends of earlier jobs, the first to end last.
         let mut ends: Vec<f64> = Vec::new();
         let mut seen: Vec<u64> = Vec::new();
-        for (ready, end) in &jobs {
-            while ends.last().is_some_and(|first| *first <= ready + tau) {
-                ends.pop();
+        for (ready, first, end) in &stages {
+            for duration in &trace.duration[*first as usize..*end as usize] {
+                while ends.last().is_some_and(|next| *next <= ready + tau) {
+                    ends.pop();
+                }
+                if seen.len() <= ends.len() {
+                    seen.resize(ends.len() + 1, 0);
+                }
+                seen[ends.len()] += 1;
+                let end = ready + f64::from(*duration);
+                let place = ends.partition_point(|other| *other > end);
+                ends.insert(place, end);
             }
-            if seen.len() <= ends.len() {
-                seen.resize(ends.len() + 1, 0);
-            }
-            seen[ends.len()] += 1;
-            let place = ends.partition_point(|other| other > end);
-            ends.insert(place, *end);
         }
+        let jobs = trace.jobs().max(1) as f64;
         let mut late = vec![0.0; seen.len() + 1];
         let mut above = 0;
         for slots in (0..seen.len()).rev() {
             above += seen[slots];
-            late[slots] = above as f64 / jobs.len().max(1) as f64;
+            late[slots] = above as f64 / jobs;
         }
         Self { late }
     }

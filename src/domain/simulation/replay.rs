@@ -110,23 +110,27 @@ impl Host {
         };
         self.shares += f64::from(finish.share);
         let running = self.running.len();
-        let mut place = running;
         if running > 32 {
-            place = self.running.partition_point(|other| other.at > finish.at);
-        } else {
-            while place > 0 && self.running[place - 1].at <= finish.at {
-                place -= 1;
-            }
+            let place = self.running.partition_point(|other| other.at > finish.at);
+            self.running.insert(place, finish);
+            return;
         }
-        self.running.insert(place, finish);
+        self.running.push(finish);
+        let list = &mut self.running[..];
+        let mut place = running;
+        while place > 0 && list[place - 1].at <= finish.at {
+            list[place] = list[place - 1];
+            place -= 1;
+        }
+        list[place] = finish;
     }
 
-    /// Takes the next job to finish; `settle` must follow.
+    /// Takes the next job to finish, at its time `now`; `settle` must follow.
     #[inline]
-    pub fn take(&mut self) -> Option<Finish> {
+    pub fn take(&mut self, now: f64) -> Option<Finish> {
         let finish = self.running.pop()?;
         // The clock is set to the finish itself, so that rounding never piles up.
-        self.virtual_now = finish.at;
+        (self.now, self.virtual_now) = (now, finish.at);
         self.shares -= f64::from(finish.share);
         Some(finish)
     }
@@ -193,23 +197,98 @@ pub struct Workspace {
 /// A job goes to any host with a free slot, all alike: each runner polls on its own and none knows of the others.
 /// Which one it is depends on the job only, so that candidates with as many hosts agree.
 pub fn replay(trace: &Trace, fleet: &Fleet<'_>, space: &mut Workspace, recorder: &mut impl Recorder) {
+    space.reset(trace, fleet.hosts.max(1));
+    if fleet.hosts <= 1 {
+        replay_host(trace, fleet, space, recorder);
+    } else {
+        replay_hosts(trace, fleet, space, recorder);
+    }
+}
+
+impl Workspace {
+    fn reset(&mut self, trace: &Trace, hosts: usize) {
+        self.hosts.resize_with(hosts, Host::default);
+        self.hosts.iter_mut().for_each(Host::reset);
+        self.progress.clear();
+        let first_jobs = &trace.first_job[..trace.pipelines()];
+        self.progress
+            .extend(first_jobs.iter().map(|job| Progress { next: *job, left: 0 }));
+        self.queue.clear();
+        self.pending.clear();
+    }
+}
+
+/// One host: jobs wait only while all slots are busy, so a finish starts one job at most.
+fn replay_host(trace: &Trace, fleet: &Fleet<'_>, space: &mut Workspace, recorder: &mut impl Recorder) {
     let Workspace {
         hosts,
         progress,
         queue,
         pending,
     } = space;
-    hosts.resize_with(fleet.hosts.max(1), Host::default);
-    hosts.iter_mut().for_each(Host::reset);
-    progress.clear();
-    progress.extend(
-        trace.first_job[..trace.pipelines()]
-            .iter()
-            .map(|job| Progress { next: *job, left: 0 }),
-    );
-    queue.clear();
-    pending.clear();
+    let host = &mut hosts[0];
+    let slowness = 1.0 / fleet.speed;
+    let mut arrivals = trace.arrival.iter();
+    let mut arriving = 0;
+    let mut next_arrival = arrivals.next().copied().unwrap_or(f64::INFINITY);
+    let mut next_stage = f64::INFINITY;
+    loop {
+        if host.next <= next_stage && host.next <= next_arrival {
+            let now = host.next;
+            let Some(done) = host.take(now) else { break };
+            recorder.finished(now);
+            if leave(trace, progress, pending, done.pipeline, now, recorder) && next_stage == f64::INFINITY {
+                next_stage = now + trace.stage_gap;
+            }
+            if let Some(batch) = queue.front_mut() {
+                start(trace, batch, host, slowness, now, recorder);
+                if batch.next == batch.end {
+                    queue.pop_front();
+                }
+            }
+            host.settle(fleet.progress);
+            continue;
+        }
+        let (now, pipeline) = if next_stage <= next_arrival {
+            let now = next_stage;
+            let pipeline = pending.pop_front().map_or(0, |(_, pipeline)| pipeline);
+            next_stage = pending.front().map_or(f64::INFINITY, |(at, _)| *at);
+            (now, pipeline)
+        } else {
+            let now = next_arrival;
+            next_arrival = arrivals.next().copied().unwrap_or(f64::INFINITY);
+            arriving += 1;
+            (now, arriving - 1)
+        };
+        let (next, end) = progress[pipeline as usize].open(trace);
+        let mut batch = Batch {
+            ready: now,
+            pipeline,
+            next,
+            end,
+        };
+        let mut free = fleet.slots - host.jobs();
+        if free > 0 {
+            host.advance(now);
+            while free > 0 && batch.next < batch.end {
+                start(trace, &mut batch, host, slowness, now, recorder);
+                free -= 1;
+            }
+            host.settle(fleet.progress);
+        }
+        if batch.next < batch.end {
+            queue.push_back(batch);
+        }
+    }
+}
 
+fn replay_hosts(trace: &Trace, fleet: &Fleet<'_>, space: &mut Workspace, recorder: &mut impl Recorder) {
+    let Workspace {
+        hosts,
+        progress,
+        queue,
+        pending,
+    } = space;
     let slowness = 1.0 / fleet.speed;
     let mut free = hosts.len() * fleet.slots;
     let mut arriving = 0;
@@ -224,25 +303,12 @@ pub fn replay(trace: &Trace, fleet: &Fleet<'_>, space: &mut Workspace, recorder:
         }
 
         let (now, ready) = if next_finish <= next_stage && next_finish <= next_arrival {
-            if next_finish == f64::INFINITY {
-                break;
-            }
             let now = next_finish;
             let host = &mut hosts[busiest];
-            host.advance(now);
-            let Some(done) = host.take() else { break };
+            let Some(done) = host.take(now) else { break };
             recorder.finished(now);
             free += 1;
-            let pipeline = done.pipeline as usize;
-            let state = &mut progress[pipeline];
-            state.left -= 1;
-            if state.left == 0 {
-                if state.next == trace.first_job[pipeline + 1] {
-                    recorder.completed(trace.arrival[pipeline], now);
-                } else {
-                    pending.push_back((now + trace.stage_gap, done.pipeline));
-                }
-            }
+            leave(trace, progress, pending, done.pipeline, now, recorder);
             if queue.is_empty() {
                 host.settle(fleet.progress);
                 continue;
@@ -265,36 +331,45 @@ pub fn replay(trace: &Trace, fleet: &Fleet<'_>, space: &mut Workspace, recorder:
                 end,
             });
         }
-        if hosts.len() == 1 {
-            let host = &mut hosts[0];
+        // A finish may have left its host unsettled, and settling twice changes nothing.
+        hosts[busiest].advance(now);
+        while free > 0 {
+            let Some(batch) = queue.front_mut() else { break };
+            let chosen = asking(hosts, fleet.slots, batch.next);
+            let host = &mut hosts[chosen];
             host.advance(now);
-            while free > 0 {
-                let Some(batch) = queue.front_mut() else { break };
-                start(trace, batch, host, slowness, now, recorder);
-                free -= 1;
-                if batch.next == batch.end {
-                    queue.pop_front();
-                }
-            }
+            start(trace, batch, host, slowness, now, recorder);
             host.settle(fleet.progress);
-        } else {
-            // A finish may have left its host unsettled, and settling twice changes nothing.
-            hosts[busiest].advance(now);
-            while free > 0 {
-                let Some(batch) = queue.front_mut() else { break };
-                let chosen = asking(hosts, fleet.slots, batch.next);
-                let host = &mut hosts[chosen];
-                host.advance(now);
-                start(trace, batch, host, slowness, now, recorder);
-                host.settle(fleet.progress);
-                free -= 1;
-                if batch.next == batch.end {
-                    queue.pop_front();
-                }
+            free -= 1;
+            if batch.next == batch.end {
+                queue.pop_front();
             }
-            hosts[busiest].settle(fleet.progress);
         }
+        hosts[busiest].settle(fleet.progress);
     }
+}
+
+/// A job of the pipeline has ended; returns whether that made a stage pending.
+#[inline]
+fn leave(
+    trace: &Trace,
+    progress: &mut [Progress],
+    pending: &mut VecDeque<(f64, u32)>,
+    pipeline: u32,
+    now: f64,
+    recorder: &mut impl Recorder,
+) -> bool {
+    let state = &mut progress[pipeline as usize];
+    state.left -= 1;
+    if state.left > 0 {
+        return false;
+    }
+    if state.next == trace.first_job[pipeline as usize + 1] {
+        recorder.completed(trace.arrival[pipeline as usize], now);
+        return false;
+    }
+    pending.push_back((now + trace.stage_gap, pipeline));
+    true
 }
 
 #[inline]

@@ -102,7 +102,13 @@ impl Histogram {
 
     /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
-        for (bin, more) in self.bins.iter_mut().zip(&other.bins) {
+        // Most bins are empty, and those that nobody writes to take no memory.
+        for (bin, more) in self
+            .bins
+            .iter_mut()
+            .zip(&other.bins)
+            .filter(|(_, more)| **more > 0)
+        {
             *bin += more;
         }
         self.count += other.count;

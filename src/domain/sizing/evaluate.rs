@@ -18,16 +18,23 @@ use crate::domain::workload::{Trace, hourly_pipelines};
 
 /// Numbers of replications at which the sequential test looks.
 pub const LOOKS: [usize; 4] = [5, 10, 20, 40];
+/// Replications from which on an arrangement may be accepted.
+pub const CONFIRMED: usize = 20;
 /// The same for a coarse evaluator.
 const COARSE: [usize; 1] = [3];
 /// Weeks of a replication when the load allows it.
 const WEEKS: u32 = 4;
 /// Jobs of a replication beyond which it is shortened, down to one week.
-const JOBS_PER_REPLICATION: f64 = 400_000.0;
+///
+/// The relative noise falls with the number of jobs, so a heavy load needs fewer weeks.
+const JOBS_PER_REPLICATION: f64 = 80_000.0;
+/// The same for a coarse evaluator.
+const COARSE_JOBS: f64 = 40_000.0;
 /// Jobs kept in memory over all replications; the rest is generated again when needed.
 const JOBS_KEPT: f64 = 2_500_000.0;
-/// Jobs in one week beyond which nothing is simulated: the answer would take minutes and say what arithmetic says.
-pub const MOST_JOBS_PER_WEEK: f64 = 1_500_000.0;
+/// Jobs in one week beyond which nothing is simulated: half of what the vendor's whole platform ran in June 2024
+/// (1.9 million in the month), and the answer would take minutes to say what arithmetic says.
+pub const MOST_JOBS_PER_WEEK: f64 = 250_000.0;
 
 /// The threads of a host.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,6 +97,14 @@ struct Sample {
     hours: Option<Box<[(u64, u64); 24]>>,
 }
 
+/// Sums over traces, seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    cpu: f64,
+    work: f64,
+    time: f64,
+}
+
 /// How an arrangement stands against the objectives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,6 +152,7 @@ pub struct Evaluator<'a> {
     looks: &'static [usize],
     weeks: u32,
     traces: Vec<OnceLock<Trace>>,
+    totals: OnceLock<Totals>,
     ideals: Vec<OnceLock<f64>>,
     onepass: Vec<OnceLock<OnePass>>,
     seen: BTreeMap<(u32, u32, u64, Layout), Vec<Sample>>,
@@ -146,8 +162,12 @@ pub struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Prepares the replications of a workload.
     pub fn new(profile: &'a Profile, seed: u64, threads: usize) -> Self {
+        Self::with(profile, seed, threads, JOBS_PER_REPLICATION)
+    }
+
+    fn with(profile: &'a Profile, seed: u64, threads: usize, jobs: f64) -> Self {
         let weekly = jobs_per_week(profile);
-        let weeks = (JOBS_PER_REPLICATION / weekly.max(1.0)).clamp(1.0, f64::from(WEEKS)) as u32;
+        let weeks = (jobs / weekly.max(1.0)).clamp(1.0, f64::from(WEEKS)) as u32;
         let kept = (JOBS_KEPT / (weekly * f64::from(weeks)).max(1.0)) as usize;
         let most = LOOKS[LOOKS.len() - 1];
         Self {
@@ -157,6 +177,7 @@ impl<'a> Evaluator<'a> {
             looks: &LOOKS,
             weeks,
             traces: (0..kept.clamp(1, most)).map(|_| OnceLock::new()).collect(),
+            totals: OnceLock::new(),
             ideals: (0..most).map(|_| OnceLock::new()).collect(),
             onepass: (0..LOOKS[0]).map(|_| OnceLock::new()).collect(),
             seen: BTreeMap::new(),
@@ -168,7 +189,7 @@ impl<'a> Evaluator<'a> {
     pub fn coarse(profile: &'a Profile, seed: u64, threads: usize) -> Self {
         Self {
             looks: &COARSE,
-            ..Self::new(profile, seed, threads)
+            ..Self::with(profile, seed, threads, COARSE_JOBS)
         }
     }
 
@@ -179,54 +200,79 @@ impl<'a> Evaluator<'a> {
 
     /// Returns the mean CPU share of a job's time on the reference thread.
     pub fn cpu_share(&self) -> f64 {
-        let (mut cpu, mut work) = (0.0, 0.0);
-        for replication in 0..self.looks[0] {
-            self.with_trace(replication, |trace| {
-                cpu += trace.cpu_work();
-                work += trace.work();
-            });
-        }
+        let Totals { cpu, work, .. } = self.totals();
         if work > 0.0 { cpu / work } else { 0.0 }
     }
 
     /// Returns the mean number of reference threads that the workload keeps computing.
     pub fn cpu_demand(&self) -> f64 {
-        let (mut cpu, mut time) = (0.0, 0.0);
-        for replication in 0..self.looks[0] {
-            self.with_trace(replication, |trace| {
-                cpu += trace.cpu_work();
-                time += trace.horizon;
-            });
-        }
+        let Totals { cpu, time, .. } = self.totals();
         if time > 0.0 { cpu / time } else { 0.0 }
+    }
+
+    /// Adds up the traces of the first look, in order.
+    fn totals(&self) -> Totals {
+        *self.totals.get_or_init(|| {
+            let each = map(
+                self.threads,
+                self.looks[0],
+                || (),
+                |(), replication| {
+                    self.with_trace(replication, |trace| Totals {
+                        cpu: trace.cpu_work(),
+                        work: trace.work(),
+                        time: trace.horizon,
+                    })
+                },
+            );
+            each.iter().fold(Totals::default(), |sum, one| Totals {
+                cpu: sum.cpu + one.cpu,
+                work: sum.work + one.work,
+                time: sum.time + one.time,
+            })
+        })
     }
 
     /// Returns a lower estimate of the share of late jobs with so many slots and no contention.
     pub fn onepass_late(&self, slots: u32) -> f64 {
-        let wait = self.profile.slo.wait_s;
-        let estimates = map(
-            self.threads,
-            self.looks[0],
-            || (),
-            |(), replication| {
-                self.onepass[replication]
-                    .get_or_init(|| self.with_trace(replication, |trace| OnePass::new(trace, wait)))
-                    .late_share(slots as usize)
-            },
-        );
-        estimates.iter().sum::<f64>() / estimates.len() as f64
+        let (wait, first) = (self.profile.slo.wait_s, self.looks[0]);
+        if self.onepass[..first].iter().any(|one| one.get().is_none()) {
+            map(
+                self.threads,
+                first,
+                || (),
+                |(), replication| {
+                    self.onepass[replication]
+                        .get_or_init(|| self.with_trace(replication, |trace| OnePass::new(trace, wait)));
+                },
+            );
+        }
+        let estimates = self.onepass[..first].iter().filter_map(OnceLock::get);
+        estimates.map(|one| one.late_share(slots as usize)).sum::<f64>() / first as f64
     }
 
-    /// Judges an arrangement, with 5, 10, 20 or 40 replications, whatever separates it from the objectives.
+    /// Judges an arrangement with as many replications as it takes to separate it from the objectives.
+    ///
+    /// Five or ten may reject, twenty or forty may accept: five lucky replications must not decide.
     pub fn judge(&mut self, shape: Shape, layout: Layout) -> Evaluation {
         let last = self.looks[self.looks.len() - 1];
         for replications in self.looks {
             let evaluation = self.evaluate(shape, layout, *replications);
-            if evaluation.standing != Standing::Borderline || *replications == last {
+            let decided = match evaluation.standing {
+                Standing::Meets => *replications >= CONFIRMED.min(last),
+                Standing::Borderline => false,
+                Standing::Late | Standing::Slow | Standing::LateAndSlow => true,
+            };
+            if decided || *replications == last {
                 return evaluation;
             }
         }
         self.evaluate(shape, layout, last)
+    }
+
+    /// Looks at an arrangement with the fewest replications.
+    pub fn glance(&mut self, shape: Shape, layout: Layout) -> Evaluation {
+        self.evaluate(shape, layout, self.looks[0])
     }
 
     /// Returns the figures with so many replications, at most 40; `Borderline` when they do not separate.

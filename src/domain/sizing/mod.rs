@@ -1,6 +1,8 @@
 //! Workload and catalog → the host we choose, and everything rejected with its reason.
 
+pub mod disks;
 pub mod evaluate;
+pub mod interval;
 pub mod pods;
 pub mod recommend;
 pub mod search;
@@ -8,3 +10,5 @@ pub mod study;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_threads;

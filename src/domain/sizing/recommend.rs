@@ -1,26 +1,28 @@
 //! The whole recommendation: host, disk, predictions, how far it carries, and what lies outside the allowed list.
 
-use super::evaluate::{Evaluation, Evaluator, Layout, MOST_JOBS_PER_WEEK, jobs_per_week};
+use std::sync::Arc;
+
+use super::disks::DiskSizes;
+use super::evaluate::{CONFIRMED, Evaluation, Evaluator, Layout, MOST_JOBS_PER_WEEK, jobs_per_week};
+use super::interval::{LoadInterval, interval};
 use super::search::{Considered, Families, Found, Offer, Question, Reason};
-use super::study::{Arrangement, SWEPT, Sweep, sweep};
-use crate::domain::disk::{DiskFill, DiskLoad};
+use super::study::{Arrangement, Sweep, sweep};
+use crate::domain::disk::{DiskFill, DiskLoad, growth_gib_per_day};
 use crate::domain::memory;
-use crate::domain::parallel::map;
-use crate::domain::profile::{Profile, Target};
+use crate::domain::profile::Target;
 use crate::domain::simulation::record::Full;
 use crate::domain::simulation::statistics::Estimate;
 use crate::domain::units::Micros;
 use crate::domain::workload::mean_duration;
 
 /// Replications behind the predictions of the choice.
-const DETAILED: usize = 10;
+const DETAILED: usize = 20;
+/// Distance to an objective, in half-widths of the interval, below which the decision is called close.
+const CLOSE: f64 = 1.5;
 /// Searches at most, while disk and host depend on each other.
 const ROUNDS: usize = 3;
 /// Cheaper arrangements outside the allowed families that are shown.
 const OUTSIDE: usize = 3;
-/// Multiples of the load at which the answer is tried again, outwards.
-const STEPS: [f64; 7] = [1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
-
 /// Why there is no recommendation.
 #[derive(Clone, Debug)]
 pub enum Unanswerable {
@@ -43,6 +45,11 @@ pub enum Unanswerable {
         /// What was tried, cheapest first.
         tried: Vec<Considered>,
     },
+    /// Even with a free slot too many jobs wait too long for the runner to ask.
+    PickupTooSlow {
+        /// Share of jobs.
+        late: f64,
+    },
     /// No volume holds the unattended days.
     DiskTooSmall {
         /// Mean growth in GiB a day.
@@ -59,19 +66,6 @@ pub struct DiskChoice {
     pub fill: DiskFill,
     /// What was assumed to fill it.
     pub load: DiskLoad,
-}
-
-/// Load over which the choice stays the same, as multiples of the profile's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LoadInterval {
-    /// Smallest multiple tried at which it holds.
-    pub low: f64,
-    /// Whether nothing smaller was tried.
-    pub low_open: bool,
-    /// Largest multiple tried at which it holds.
-    pub high: f64,
-    /// Whether nothing larger was tried.
-    pub high_open: bool,
 }
 
 /// The recommendation with everything that the report shows.
@@ -125,19 +119,31 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
         return Err(too_much(question, weekly));
     }
     let mut evaluator = Evaluator::new(profile, question.seed, question.threads);
-    let mut disk = choose_disk(question, guess(question, weekly))?;
+    let floor = pickup_floor(question);
+    if floor > 1.0 - profile.slo.wait_quantile {
+        return Err(Unanswerable::PickupTooSlow { late: floor });
+    }
+    let mut disks = Arc::new(DiskSizes::new(question, profile.runner.concurrent));
     let mut round = 0;
     // The disk's price ranks the hosts, and the host's concurrency fills the disk: what has been replayed is
     // remembered, so going round again costs next to nothing.
     let (offer, chosen, evaluation, others, refused, borderline) = loop {
         round += 1;
-        let (offers, refused) = question.offers(disk.gib, &evaluator);
+        let (offers, refused) = question.offers(&disks, &evaluator);
         let refused: Vec<(String, Reason)> = refused
             .into_iter()
             .map(|(instance, reason)| (instance.name.clone(), reason))
             .collect();
         if offers.is_empty() {
             return Err(Unanswerable::NoOffer { refused });
+        }
+        if offers
+            .iter()
+            .all(|offer| question.priced(offer, question.fewest()).is_none())
+        {
+            let load = disks.load(question.fewest());
+            let growth_gib_per_day = growth_gib_per_day(&profile.disk, load);
+            return Err(Unanswerable::DiskTooSmall { growth_gib_per_day });
         }
         let Found {
             chosen,
@@ -150,32 +156,27 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
         let Some(evaluation) = chosen.meets.clone() else {
             return Err(Unanswerable::NothingMeets { tried: others });
         };
-        let load = DiskLoad {
-            jobs_per_day: disk_share(question.target, evaluation.nodes.mean) * weekly / 7.0,
-            concurrency: per_host(evaluation.layout),
-        };
-        let before = disk.gib;
-        disk = choose_disk(question, load)?;
-        if disk.gib == before || round == ROUNDS {
+        let before = disks.gib(chosen.count);
+        let exact = Arc::new(DiskSizes::new(question, per_host(evaluation.layout)));
+        if round == ROUNDS || exact.gib(chosen.count) == before {
             break (offer, chosen, evaluation, others, refused, borderline);
         }
+        disks = exact;
     };
-    // After the last round the disk may still differ from the one that was priced.
-    let gib = question.catalog.services.gp3_gib_month.amount;
-    let offer = Offer {
-        monthly_each: offer
-            .instance
-            .price
-            .as_ref()
-            .map_or(Micros(0), |price| price.amount.per_month())
-            + gib * i64::from(disk.gib),
-        ..offer
+    let load = DiskLoad {
+        concurrency: per_host(evaluation.layout),
+        ..disks.load(chosen.count)
     };
-    let monthly = question.monthly(&offer, evaluation.nodes.mean);
-    let chosen = Considered { monthly, ..chosen };
-
-    let outside = outside(question, &mut evaluator, disk.gib, monthly);
-    let interval = interval(question, &offer, chosen.count, disk.gib);
+    let disk = DiskChoice {
+        gib: disks
+            .gib(chosen.count)
+            .unwrap_or(crate::domain::disk::LARGEST_GIB),
+        fill: DiskFill::simulate(&profile.disk, load, question.seed, question.threads),
+        load,
+    };
+    let monthly = chosen.monthly;
+    let outside = outside(question, &mut evaluator, &disks, monthly);
+    let interval = interval(question, &offer, chosen.count);
     let records = evaluator.records(offer.shape, evaluation.layout, DETAILED);
     let wait_p95 = Estimate::of(
         &records
@@ -190,17 +191,17 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
             - memory::sum_quantile_mib(&profile.job, per_host(evaluation.layout), memory::FIT_QUANTILE)
     });
     let threads = evaluation.nodes.mean * f64::from(offer.instance.vcpus);
+    let close = |estimate: Estimate, limit: f64| limit - estimate.mean < CLOSE * estimate.half_width;
+    let borderline = borderline
+        || evaluation.replications > CONFIRMED
+        || close(evaluation.late, 1.0 - profile.slo.wait_quantile)
+        || close(evaluation.slowdown, profile.slo.pipeline_slowdown);
     let arrangement = Arrangement {
         instance: offer.instance,
         shape: offer.shape,
         layout: evaluation.layout,
     };
-    let sweep = sweep(
-        question,
-        &arrangement,
-        evaluation.replications.max(SWEPT),
-        &mut evaluator,
-    );
+    let sweep = sweep(question, &arrangement, &record, &mut evaluator);
     Ok(Recommendation {
         cpu_utilization: offer.cpu_demand / threads.max(1.0),
         cpu_share: evaluator.cpu_share(),
@@ -255,35 +256,19 @@ fn too_much(question: &Question<'_>, weekly: f64) -> Unanswerable {
     }
 }
 
-/// Returns what fills a disk before the host is known: the documented concurrency, the smallest node group.
-fn guess(question: &Question<'_>, weekly: f64) -> DiskLoad {
-    let profile = question.profile;
-    let nodes = f64::from(profile.slo.min_nodes.max(1));
-    DiskLoad {
-        jobs_per_day: disk_share(question.target, nodes) * weekly / 7.0,
-        concurrency: profile.runner.concurrent,
-    }
-}
-
-/// Returns the share of all jobs that one host's disk must hold.
-///
-/// Pods spread over the nodes of a group. EC2 runners do not: any of them may be alone during an upgrade or a
-/// failure, so each disk is sized for the whole load.
-fn disk_share(target: Target, hosts: f64) -> f64 {
-    match target {
-        Target::Ec2 => 1.0,
-        Target::Eks => 1.0 / hosts.max(1.0),
-    }
-}
-
-fn choose_disk(question: &Question<'_>, load: DiskLoad) -> Result<DiskChoice, Unanswerable> {
-    let disk = &question.profile.disk;
-    let fill = DiskFill::simulate(disk, load, question.seed);
-    match fill.smallest(disk.unattended_days) {
-        Some(gib) => Ok(DiskChoice { gib, fill, load }),
-        None => Err(Unanswerable::DiskTooSmall {
-            growth_gib_per_day: crate::domain::disk::growth_gib_per_day(disk, load),
-        }),
+/// Returns the share of jobs that wait too long even if a slot is always free: the runner has to ask, and a pod to
+/// start.
+fn pickup_floor(question: &Question<'_>) -> f64 {
+    let runner = &question.profile.runner;
+    let start = match question.target {
+        Target::Ec2 => 0.0,
+        Target::Eks => question.profile.kubernetes.pod_start_s,
+    };
+    let left = question.profile.slo.wait_s - runner.pickup_delay_s - start;
+    if runner.check_interval_s > 0.0 {
+        (1.0 - left / runner.check_interval_s).clamp(0.0, 1.0)
+    } else {
+        f64::from(left < 0.0)
     }
 }
 
@@ -291,14 +276,14 @@ fn choose_disk(question: &Question<'_>, load: DiskLoad) -> Result<DiskChoice, Un
 fn outside(
     question: &Question<'_>,
     evaluator: &mut Evaluator<'_>,
-    disk_gib: u32,
+    disks: &Arc<DiskSizes>,
     most: Micros,
 ) -> Vec<Considered> {
     let everything = Question {
         families: Families::Any,
         ..question.clone()
     };
-    let (mut offers, _) = everything.offers(disk_gib, evaluator);
+    let (mut offers, _) = everything.offers(disks, evaluator);
     offers.retain(|offer| {
         question
             .families
@@ -318,70 +303,4 @@ fn outside(
         found.push(considered);
     }
     found
-}
-
-/// Tries the search again at other loads, outwards until the answer changes, then in between.
-fn interval(question: &Question<'_>, chosen: &Offer<'_>, count: u32, disk_gib: u32) -> LoadInterval {
-    let holds = |multiple: f64| {
-        let mut profile: Profile = question.profile.clone();
-        profile.arrivals.pipelines_per_weekday *= multiple;
-        for burst in &mut profile.arrivals.bursts {
-            burst.pipelines = (f64::from(burst.pipelines) * multiple).round() as u32;
-        }
-        if jobs_per_week(&profile) > MOST_JOBS_PER_WEEK {
-            return false;
-        }
-        let scaled = Question {
-            profile: &profile,
-            threads: 1,
-            ..question.clone()
-        };
-        let mut evaluator = Evaluator::coarse(&profile, question.seed, 1);
-        let (offers, _) = scaled.offers(disk_gib, &evaluator);
-        let bound = offers
-            .iter()
-            .find(|offer| offer.instance.name == chosen.instance.name)
-            .map(|offer| scaled.monthly(offer, f64::from(count)));
-        let found = scaled.search(&offers, &mut evaluator, bound);
-        found.chosen.is_some_and(|(offer, considered)| {
-            offer.instance.name == chosen.instance.name && considered.count == count
-        })
-    };
-    let edges = map(
-        question.threads,
-        2,
-        || (),
-        |(), side| {
-            let at = |step: f64| if side == 0 { 1.0 / step } else { step };
-            let mut inside = 1.0;
-            let mut beyond = None;
-            for step in STEPS {
-                if holds(at(step)) {
-                    inside = at(step);
-                } else {
-                    beyond = Some(at(step));
-                    break;
-                }
-            }
-            let Some(mut beyond) = beyond else {
-                return (inside, true);
-            };
-            for _ in 0..3 {
-                let middle = (inside * beyond).sqrt();
-                if holds(middle) {
-                    inside = middle;
-                } else {
-                    beyond = middle;
-                }
-            }
-            (inside, false)
-        },
-    );
-    let [(low, low_open), (high, high_open)] = [edges[0], edges[1]];
-    LoadInterval {
-        low,
-        low_open,
-        high,
-        high_open,
-    }
 }

@@ -1,7 +1,9 @@
 //! The search: the cheapest arrangement of the allowed types that meets the objectives, and why cheaper ones do not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::disks::DiskSizes;
 use super::evaluate::{Evaluation, Evaluator, Layout, Shape, Standing, busy_hour_slots};
 use super::pods;
 use crate::domain::catalog::{Catalog, InstanceType, qualified_families, thread_speed};
@@ -159,8 +161,10 @@ pub struct Offer<'a> {
     pub shape: Shape,
     /// Most slots (or job pods) of one host.
     pub cap: u32,
-    /// Dollars a month of one host with its disk.
+    /// Dollars a month of one host without its disk.
     pub monthly_each: Micros,
+    /// Disk of each host, by the number of hosts.
+    pub disks: Arc<DiskSizes>,
     /// For burstable types: threads of a host that may compute for ever, and the dollars a month of each beyond.
     pub burst: Option<(f64, Micros)>,
     /// Threads of this speed that the workload keeps computing on average.
@@ -242,17 +246,16 @@ impl<'a> Question<'a> {
     /// Splits the catalog's types into those that may be considered and those that may not, with the reason.
     pub fn offers(
         &self,
-        disk_gib: u32,
+        disks: &Arc<DiskSizes>,
         evaluator: &Evaluator<'_>,
     ) -> (Vec<Offer<'a>>, Vec<(&'a InstanceType, Reason)>) {
-        let disk = self.catalog.services.gp3_gib_month.amount * i64::from(disk_gib);
         let (cpu_share, cpu_demand) = (evaluator.cpu_share(), evaluator.cpu_demand());
         let (mut offers, mut refused) = (Vec::new(), Vec::new());
         for instance in &self.catalog.types {
             let Some(rank) = self.families.rank(instance.family(), self.target) else {
                 continue;
             };
-            match self.offer(instance, rank, disk, (cpu_share, cpu_demand)) {
+            match self.offer(instance, rank, disks, (cpu_share, cpu_demand)) {
                 Ok(offer) => offers.push(offer),
                 Err(reason) => refused.push((instance, reason)),
             }
@@ -264,7 +267,7 @@ impl<'a> Question<'a> {
         &self,
         instance: &'a InstanceType,
         rank: usize,
-        disk: Micros,
+        disks: &Arc<DiskSizes>,
         (cpu_share, cpu_demand): (f64, f64),
     ) -> Result<Offer<'a>, Reason> {
         let price = instance.price.as_ref().ok_or(Reason::NoPrice)?;
@@ -277,7 +280,7 @@ impl<'a> Question<'a> {
             threads_per_core: instance.threads_per_core,
             speed,
         };
-        let monthly_each = price.amount.per_month() + disk;
+        let monthly_each = price.amount.per_month();
         let host = &self.profile.host;
         if self.strict_minimums
             && (instance.vcpus < host.minimum_vcpus
@@ -321,6 +324,7 @@ impl<'a> Question<'a> {
             shape,
             cap,
             monthly_each,
+            disks: Arc::clone(disks),
             burst: instance
                 .burstable_baseline
                 .map(|share| (share * f64::from(instance.vcpus), surplus)),
@@ -328,16 +332,27 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// Returns the dollars a month of a mean number of hosts, with what a burstable type computes above its baseline.
-    pub fn monthly(&self, offer: &Offer<'_>, hosts: f64) -> Micros {
+    /// Returns the dollars a month of a mean number of hosts out of at least `count`, with their disks and what a
+    /// burstable type computes above its baseline; none when no volume is large enough.
+    pub fn monthly(&self, offer: &Offer<'_>, count: u32, hosts: f64) -> Option<Micros> {
+        let gib = offer.disks.gib(count)?;
+        let disk = self.catalog.services.gp3_gib_month.amount * i64::from(gib);
         let surplus = offer.burst.map_or(Micros(0), |(baseline, price)| {
             price.times((offer.cpu_demand - baseline * hosts).max(0.0))
         });
-        self.control_plane() + offer.monthly_each.times(hosts) + surplus
+        Some(self.control_plane() + (offer.monthly_each + disk).times(hosts) + surplus)
+    }
+
+    /// Returns the next number of hosts of an offer from `from` on that has a price, with the price.
+    pub(super) fn priced(&self, offer: &Offer<'_>, from: u32) -> Option<(Micros, u32)> {
+        (from..=MOST_HOSTS.max(self.fewest())).find_map(|count| {
+            self.monthly(offer, count, f64::from(count))
+                .map(|monthly| (monthly, count))
+        })
     }
 
     /// Returns the smallest number of hosts that may be tried.
-    fn fewest(&self) -> u32 {
+    pub(super) fn fewest(&self) -> u32 {
         match self.target {
             Target::Ec2 => 1,
             Target::Eks => self.profile.slo.min_nodes.max(1),
@@ -358,7 +373,9 @@ impl<'a> Question<'a> {
         let mut untried: BTreeSet<(Micros, usize, u32, usize)> = BTreeSet::new();
         let fewest = self.fewest();
         for (index, offer) in offers.iter().enumerate() {
-            untried.insert((self.monthly(offer, f64::from(fewest)), offer.rank, fewest, index));
+            if let Some((monthly, count)) = self.priced(offer, fewest) {
+                untried.insert((monthly, offer.rank, count, index));
+            }
         }
         let mut best: Option<(Offer<'a>, Considered)> = None;
         let mut others: Vec<Considered> = Vec::new();
@@ -371,7 +388,7 @@ impl<'a> Question<'a> {
                 break;
             }
             let offer = &offers[index];
-            let considered = self.consider(offer, count, busy_hour, evaluator);
+            let considered = self.consider(offer, (count, lowest), busy_hour, evaluator);
             let best_of = |value: fn(&Evaluation) -> f64| {
                 considered.evaluations.iter().map(value).min_by(f64::total_cmp)
             };
@@ -382,15 +399,16 @@ impl<'a> Question<'a> {
             });
             before[index] = now.or(before[index]);
             tried += usize::from(!considered.evaluations.is_empty());
-            if count < MOST_HOSTS && !exhausted && tried < MOST_TRIED {
-                let next = self.monthly(offer, f64::from(count + 1));
-                untried.insert((next, rank, count + 1, index));
+            if !exhausted
+                && tried < MOST_TRIED
+                && let Some((monthly, count)) = self.priced(offer, count + 1)
+            {
+                untried.insert((monthly, rank, count, index));
             }
             borderline |= considered
                 .evaluations
                 .iter()
-                .any(|tried| tried.standing == Standing::Borderline)
-                && considered.meets.is_none();
+                .any(|tried| tried.standing == Standing::Borderline);
             let better = considered.meets.as_ref().is_some_and(|meets| {
                 best.as_ref().is_none_or(|(other, current)| {
                     let slowdown = |considered: &Considered| {
@@ -428,11 +446,11 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Looks at one number of hosts of one type.
+    /// Looks at one number of hosts of one type, which cost so many dollars a month.
     pub fn consider(
         &self,
         offer: &Offer<'a>,
-        count: u32,
+        (count, monthly): (u32, Micros),
         busy_hour: f64,
         evaluator: &mut Evaluator<'_>,
     ) -> Considered {
@@ -440,7 +458,7 @@ impl<'a> Question<'a> {
             instance_type: offer.instance.name.clone(),
             count,
             cap: offer.cap,
-            monthly: self.monthly(offer, f64::from(count)),
+            monthly,
             evaluations: Vec::new(),
             meets: None,
             reasons: Vec::new(),
@@ -504,6 +522,18 @@ impl<'a> Question<'a> {
     ) {
         let slo = &self.profile.slo;
         let limit = ONEPASS_SLACK * (1.0 - slo.wait_quantile);
+        // More nodes never hurt: what fails with as many as anybody would allow fails with fewer.
+        let open = Layout::Nodes {
+            min,
+            max: min + MOST_HOSTS,
+            pods: offer.cap,
+        };
+        let boundless = evaluator.glance(offer.shape, open);
+        if !matches!(boundless.standing, Standing::Meets | Standing::Borderline) {
+            considered.evaluations.push(boundless);
+            self.explain(offer, considered);
+            return;
+        }
         let mut before: Option<(f64, f64)> = None;
         for max in min..=(min + MOST_HOSTS) {
             let slots = max * offer.cap;
@@ -520,14 +550,16 @@ impl<'a> Question<'a> {
             );
             considered.evaluations.push(evaluation.clone());
             if evaluation.standing == Standing::Meets {
-                considered.monthly = self.monthly(offer, evaluation.nodes.mean);
+                considered.monthly = self
+                    .monthly(offer, min, evaluation.nodes.mean)
+                    .unwrap_or(considered.monthly);
                 considered.meets = Some(evaluation);
                 return;
             }
             // Nodes that are never used change nothing any more.
             let now = (evaluation.late.mean, evaluation.slowdown.mean);
             if before.is_some_and(|(late, slowdown)| {
-                (late - now.0).abs() < 1e-4 && (slowdown - now.1).abs() < 1e-4
+                (late - now.0).abs() < FLAT * late.max(FLAT) && (slowdown - now.1).abs() < FLAT / 10.0
             }) {
                 break;
             }

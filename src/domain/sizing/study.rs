@@ -1,6 +1,6 @@
 //! One arrangement in full: what `simulate` shows, with as many replications as asked for.
 
-use super::evaluate::{Evaluation, Evaluator, Layout, Shape};
+use super::evaluate::{CONFIRMED, Evaluation, Evaluator, Layout, Shape};
 use super::search::{Question, SLOTS, slots_cap};
 use crate::domain::catalog::InstanceType;
 use crate::domain::parallel::map;
@@ -10,7 +10,7 @@ use crate::domain::simulation::statistics::Estimate;
 use crate::domain::workload::Trace;
 
 /// Replications behind each row of the sweep.
-pub const SWEPT: usize = 5;
+pub const SWEPT: usize = 10;
 
 /// Hosts or nodes of a type.
 #[derive(Clone, Copy, Debug)]
@@ -166,11 +166,11 @@ pub fn study(
     study
 }
 
-/// Returns waits against the number of slots, or of nodes, around an arrangement.
+/// Returns waits against the number of slots, or of nodes, around an arrangement whose own record is known.
 pub fn sweep(
     question: &Question<'_>,
     arrangement: &Arrangement<'_>,
-    replications: usize,
+    known: &Full,
     evaluator: &mut Evaluator<'_>,
 ) -> Vec<Sweep> {
     let layouts: Vec<Layout> = match arrangement.layout {
@@ -194,11 +194,18 @@ pub fn sweep(
     layouts
         .into_iter()
         .map(|layout| {
-            let mut record = Full::new(question.profile.slo.wait_s);
-            evaluator
-                .records(arrangement.shape, layout, SWEPT)
-                .iter()
-                .for_each(|(one, _)| record.merge(one));
+            let own = layout == arrangement.layout;
+            let record = if own {
+                known.clone()
+            } else {
+                let mut record = Full::new(question.profile.slo.wait_s);
+                evaluator
+                    .records(arrangement.shape, layout, SWEPT)
+                    .iter()
+                    .for_each(|(one, _)| record.merge(one));
+                record
+            };
+            let replications = if own { CONFIRMED } else { SWEPT };
             Sweep {
                 layout,
                 fits: super::recommend::per_host(layout) <= cap,
