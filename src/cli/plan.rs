@@ -8,6 +8,7 @@ use super::question::{QuestionArgs, unanswerable};
 use crate::domain::plan::document::PlanDocument;
 use crate::domain::sizing::recommend::recommend;
 use crate::render::plan::page;
+use crate::render::spinner::Spinner;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,7 +45,9 @@ pub struct PlanArgs {
 pub fn run(args: &PlanArgs, context: &Context) -> Outcome {
     let asked = args.question.ask(context)?;
     let question = asked.question();
+    let spinner = Spinner::start(context.progress, "simulating the workload on the candidates");
     let answer = recommend(&question).map_err(|why| unanswerable(&asked, &why))?;
+    drop(spinner);
     let plan = PlanDocument::new(&question, &asked.loaded, &answer, asked.notices.clone());
     let document = serde_json::to_value(&plan)
         .map_err(|error| Failure::new(Exit::Failed, "cannot set down the plan").because(error))?;

@@ -32,9 +32,9 @@ const JOBS_PER_REPLICATION: f64 = 80_000.0;
 const COARSE_JOBS: f64 = 40_000.0;
 /// Jobs kept in memory over all replications; the rest is generated again when needed.
 const JOBS_KEPT: f64 = 2_500_000.0;
-/// Jobs in one week beyond which nothing is simulated: half of what the vendor's whole platform ran in June 2024
+/// Jobs in one week beyond which nothing is simulated: a quarter of what the vendor's whole platform ran in June 2024
 /// (1.9 million in the month), and the answer would take minutes to say what arithmetic says.
-pub const MOST_JOBS_PER_WEEK: f64 = 250_000.0;
+pub const MOST_JOBS_PER_WEEK: f64 = 120_000.0;
 
 /// The threads of a host.
 #[derive(Clone, Copy, Debug, PartialEq)]
