@@ -1,13 +1,21 @@
-//! What the tests share: the Python environment, moto, and the program itself.
+//! What the tests share: the Python environment, AWS accounts on a repaired moto, and the program itself.
+//!
+//! What an `Account` can show and what not is in ARCHITECTURE.md, "The bench".
 
 #![allow(dead_code, reason = "which helpers are used depends on the features")]
+
+pub mod account;
+pub mod call;
+mod cbor;
+mod http;
+pub mod launcher;
+pub mod rule;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// Returns the folder of the package.
 pub fn root() -> &'static Path {
@@ -36,55 +44,6 @@ pub fn python_program(name: &str) -> Option<PathBuf> {
         program.display()
     ));
     None
-}
-
-/// A moto server on a port of its own, gone with the value.
-pub struct Moto {
-    child: Child,
-    /// Such as `http://127.0.0.1:34567`.
-    pub url: String,
-}
-
-impl Moto {
-    /// Starts the server; none if there is no Python environment.
-    pub fn start() -> Option<Self> {
-        let mut child = Command::new(python_program("moto_server")?)
-            .args(["-H", "127.0.0.1", "-p", "0"])
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .current_dir(std::env::temp_dir())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("moto_server starts");
-        let log = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
-        let (say, heard) = mpsc::channel();
-        // Reads on until the server ends: a full pipe would stop it.
-        std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                if let Some((_, url)) = line.split_once("Running on ") {
-                    let _ = say.send(url.trim().to_owned());
-                }
-            }
-        });
-        // The value first, so that a server that says nothing is ended too.
-        let mut moto = Self {
-            child,
-            url: String::new(),
-        };
-        moto.url = heard
-            .recv_timeout(Duration::from_secs(90))
-            .expect("moto_server says where it runs");
-        Some(moto)
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// An HTTP server on a port of its own that says what it is told to. Its threads end with the test process.

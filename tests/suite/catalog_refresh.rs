@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::bench::{Moto, Stub, ended, program};
+use crate::bench::account::Account;
+use crate::bench::{Stub, ended, program};
 
 /// What the price list does.
 #[derive(Clone, Copy, PartialEq)]
@@ -147,7 +148,7 @@ fn refresh(home: &Path, ec2: &str, prices: &str) -> Command {
 
 #[test]
 fn a_region_is_read_whole_or_the_old_table_stays() {
-    let Some(moto) = Moto::start() else {
+    let Some(account) = Account::open() else {
         return;
     };
     let home = tempfile::tempdir().expect("a folder");
@@ -155,7 +156,7 @@ fn a_region_is_read_whole_or_the_old_table_stays() {
 
     let prices = price_list(Mood::Throttled);
     let (code, stdout, stderr) = ended(
-        &refresh(home.path(), &moto.url, &prices.url)
+        &refresh(home.path(), &account.url, &prices.url)
             .output()
             .expect("runs"),
     );
@@ -253,7 +254,7 @@ fn a_region_is_read_whole_or_the_old_table_stays() {
     ] {
         let prices = price_list(mood);
         let (code, stdout, stderr) = ended(
-            &refresh(home.path(), &moto.url, &prices.url)
+            &refresh(home.path(), &account.url, &prices.url)
                 .output()
                 .expect("runs"),
         );

@@ -1,6 +1,8 @@
 //! Tests of the program as a whole. One binary with a module for each subject, because each binary links the SDKs anew.
 
 mod bench;
+#[cfg(feature = "aws")]
+mod bench_proof;
 mod calibration;
 mod catalog_data;
 #[cfg(feature = "aws")]

@@ -1,0 +1,281 @@
+//! An AWS account of a test's own: a proxy in front of moto that keeps a log and does what the test's rules say.
+
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::call::{Call, Protocol};
+use super::http::{Headers, Request, Response};
+use super::launcher::Bench;
+use super::rule::{Deed, Effect, Rule};
+
+/// Code of the error that a client gets where moto does not know the call; no client tries that again.
+const UNKNOWN_TO_MOTO: &str = "UnknownToMoto";
+
+/// An account that nothing else uses, at an address of its own, gone with the value.
+///
+/// When it goes and moto did not know a call, the test fails and says which: see [`Account::unknown`].
+pub struct Account {
+    /// Twelve digits.
+    pub id: String,
+    /// Such as `http://127.0.0.1:34567`.
+    pub url: String,
+    address: String,
+    proxy: Arc<Proxy>,
+}
+
+struct Proxy {
+    account: String,
+    /// Address of moto.
+    moto: String,
+    opened: Instant,
+    closed: AtomicBool,
+    rules: Mutex<Vec<Rule>>,
+    log: Mutex<Vec<Call>>,
+    unknown: Mutex<Vec<String>>,
+}
+
+/// A panic in another thread of the proxy is no reason for one here.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Account {
+    /// Opens an account on the bench that all tests of this process share; none if there is no Python environment.
+    pub fn open() -> Option<Self> {
+        Bench::shared().map(Self::on)
+    }
+
+    /// Opens an account on a bench.
+    pub fn on(bench: &Bench) -> Self {
+        static OPENED: AtomicUsize = AtomicUsize::new(1);
+        let nth = OPENED.fetch_add(1, Ordering::Relaxed);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let proxy = Arc::new(Proxy {
+            account: format!("{:012}", 100_000_000_000 + nth),
+            moto: bench.address.clone(),
+            opened: Instant::now(),
+            closed: AtomicBool::new(false),
+            rules: Mutex::default(),
+            log: Mutex::default(),
+            unknown: Mutex::default(),
+        });
+        let account = Self {
+            id: proxy.account.clone(),
+            url: format!("http://{address}"),
+            address,
+            proxy: Arc::clone(&proxy),
+        };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if proxy.closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                let proxy = Arc::clone(&proxy);
+                std::thread::spawn(move || proxy.serve(stream));
+            }
+        });
+        account
+    }
+
+    /// Adds a rule, after those that are there.
+    pub fn rule(&self, rule: Rule) {
+        locked(&self.proxy.rules).push(rule);
+    }
+
+    /// Forgets all rules.
+    pub fn heal(&self) {
+        locked(&self.proxy.rules).clear();
+    }
+
+    /// Returns all calls so far, in the order they came.
+    pub fn calls(&self) -> Vec<Call> {
+        locked(&self.proxy.log).clone()
+    }
+
+    /// Returns the calls of one name, such as `ec2:RunInstances`.
+    pub fn calls_of(&self, name: &str) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(|call| call.name() == name);
+        calls
+    }
+
+    /// Returns the statuses answered to calls of one name; none where the answer was lost.
+    pub fn answers(&self, name: &str) -> Vec<Option<u16>> {
+        self.calls_of(name).iter().map(|call| call.answer).collect()
+    }
+
+    /// Returns the calls that moto did not know, with what it said, and forgets them: who asks does not fail for them.
+    pub fn unknown(&self) -> Vec<String> {
+        std::mem::take(&mut locked(&self.proxy.unknown))
+    }
+
+    /// Sets a program up to use this account and nothing else.
+    pub fn used_by<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env("AWS_ENDPOINT_URL", &self.url)
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    /// Makes a call of a query service for which there is no client, with a key; returns status and answer.
+    pub fn query(
+        &self,
+        key: &str,
+        service: &str,
+        operation: &str,
+        parameters: &[(&str, &str)],
+    ) -> (u16, String) {
+        let version = match service {
+            "iam" => "2010-05-08",
+            "sts" => "2011-06-15",
+            "sns" => "2010-03-31",
+            _ => "2016-11-15",
+        };
+        let mut body = format!("Action={operation}&Version={version}");
+        for (name, value) in parameters {
+            body += &format!("&{name}=");
+            // Everything is encoded: simpler than to know what need not be.
+            value.bytes().for_each(|byte| body += &format!("%{byte:02X}"));
+        }
+        self.plain(key, service, "application/x-www-form-urlencoded", "", &body)
+    }
+
+    /// Makes a call of a JSON service for which there is no client, such as `AmazonSSM.GetParameter`.
+    pub fn json(&self, key: &str, service: &str, target: &str, parameters: &Value) -> (u16, Value) {
+        let body = parameters.to_string();
+        let (status, text) = self.plain(key, service, "application/x-amz-json-1.1", target, &body);
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    fn plain(&self, key: &str, service: &str, kind: &str, target: &str, body: &str) -> (u16, String) {
+        let signature = format!(
+            "AWS4-HMAC-SHA256 Credential={key}/20260101/eu-west-2/{service}/aws4_request, \
+             SignedHeaders=host, Signature=none"
+        );
+        let headers = [
+            ("Host", self.address.as_str()),
+            ("Authorization", &signature),
+            ("Content-Type", kind),
+        ];
+        let mut headers = Headers(
+            headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
+        );
+        if !target.is_empty() {
+            headers.set("X-Amz-Target", target);
+        }
+        let request = Request {
+            method: "POST".to_owned(),
+            target: "/".to_owned(),
+            headers,
+            body: body.as_bytes().to_vec(),
+        };
+        let answer = request.send(&self.address).expect("the bench answers");
+        (answer.status, answer.text())
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.proxy.closed.store(true, Ordering::Relaxed);
+        // Wakes the thread that waits for connections.
+        let _ = TcpStream::connect(&self.address);
+        let unknown = self.unknown();
+        assert!(
+            unknown.is_empty() || std::thread::panicking(),
+            "moto does not know, so the test needs a canned answer for: {unknown:#?}"
+        );
+    }
+}
+
+impl Proxy {
+    fn serve(&self, mut stream: TcpStream) -> Option<()> {
+        let request = Request::read(&stream)?;
+        let call = Call::of(&request, self.opened.elapsed());
+        let nth = {
+            let mut log = locked(&self.log);
+            log.push(call.clone());
+            log.len() - 1
+        };
+        let deed = locked(&self.rules).iter_mut().find_map(|rule| rule.take(&call));
+        let Deed { effect, then } = deed.unwrap_or(Deed {
+            effect: Arc::new(Effect::Pass),
+            then: None,
+        });
+        let answer = self.answer(&effect, &call, request);
+        if let Some(answer) = &answer {
+            // Before it is sent, so that who has the answer finds it in the log.
+            locked(&self.log)[nth].answer = Some(answer.status);
+        }
+        if let Some(then) = then {
+            then(&call);
+        }
+        match answer {
+            Some(answer) => answer.write(&mut stream).then_some(()),
+            None => stream.shutdown(Shutdown::Both).ok(),
+        }
+    }
+
+    /// Returns the answer to a call, none if the connection is to end without.
+    fn answer(&self, effect: &Effect, call: &Call, request: Request) -> Option<Response> {
+        let protocol = call.protocol;
+        match effect {
+            Effect::Pass => Some(self.forward(call, request)),
+            Effect::Fail(status, code) => Some(protocol.error(*status, code, "said the bench")),
+            Effect::Throttle => Some(protocol.throttled()),
+            Effect::Deny => Some(protocol.denied(&call.name())),
+            Effect::Reset => None,
+            Effect::Lose => {
+                self.forward(call, request);
+                None
+            }
+            Effect::Delay(by) => {
+                std::thread::sleep(*by);
+                Some(self.forward(call, request))
+            }
+            Effect::Answer(text) => Some(protocol.answer(200, text)),
+            Effect::Rewrite(change) => {
+                let mut answer = self.forward(call, request);
+                assert!(
+                    protocol != Protocol::Cbor,
+                    "answers in CBOR are canned, not rewritten"
+                );
+                answer.body = change(answer.text()).into_bytes();
+                Some(answer)
+            }
+        }
+    }
+
+    /// Asks moto, and says what it does not know or words wrongly as AWS would.
+    fn forward(&self, call: &Call, mut request: Request) -> Response {
+        request.headers.set("x-moto-account-id", &self.account);
+        let answer = match request.send(&self.moto) {
+            Ok(answer) => answer,
+            Err(error) => return self.not_known(call, &format!("no answer from moto: {error}")),
+        };
+        let kind = answer.headers.get("content-type");
+        let is_html = kind.starts_with("text/html") && !answer.text().starts_with("<?xml");
+        if answer.status >= 400 && is_html && !answer.text().contains("<Code>") {
+            return self.not_known(call, &format!("{} {}", answer.status, answer.text()));
+        }
+        // Moto's enforcement of policies has one wording for all services.
+        if answer.status == 403 && answer.text().contains("<Code>AccessDenied</Code>") {
+            return call.protocol.denied(&call.name());
+        }
+        answer
+    }
+
+    fn not_known(&self, call: &Call, why: &str) -> Response {
+        let text = format!("{}: {why}", call.name());
+        locked(&self.unknown).push(text.clone());
+        call.protocol.error(400, UNKNOWN_TO_MOTO, &text)
+    }
+}
