@@ -130,7 +130,6 @@ impl Global {
             progress: !self.quiet
                 && self.log_format == LogFormat::Text
                 && Style::stderr_colour(self.no_color),
-            json_log: self.log_format == LogFormat::Json,
             log: self.log(),
         }
     }

@@ -131,8 +131,6 @@ pub struct Context {
     pub verbose: u8,
     /// Whether stderr may show colours and bars.
     pub progress: bool,
-    /// `--log-format json`.
-    pub json_log: bool,
     /// How stderr looks.
     pub log: Log,
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use super::outcome::{Context, Exit, Failure};
 use super::{catalog, workload};
 use crate::domain::catalog::Catalog;
-use crate::domain::plan::document::{Notice, Severity};
+use crate::domain::plan::notices::{Notice, Severity};
 use crate::domain::plan::wording;
 use crate::domain::profile::{Loaded, Target, nearest};
 use crate::domain::sizing::recommend::Unanswerable;

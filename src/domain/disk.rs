@@ -8,7 +8,7 @@ use super::random::{Purpose, Stream};
 
 /// Steps in which a disk is chosen, GiB.
 pub const STEP_GIB: u32 = 100;
-/// Largest gp3 volume, GiB (https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html).
+/// Largest gp3 volume, GiB (<https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html>).
 pub const LARGEST_GIB: u32 = 16_384;
 /// Share of the disk at which the first alarm fires.
 pub const WARN_SHARE: f64 = 0.8;

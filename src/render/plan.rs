@@ -1,9 +1,11 @@
 //! The plan as a page: verdict first, then why, then what it rests on.
 
 use super::page::{Page, Table};
-use crate::domain::plan::document::{
-    Alternative, Answer, CostLine, DiskRow, HourRow, PlanDocument, Prediction, Severity, SweepRow,
-};
+use crate::domain::plan::alternatives::Alternative;
+use crate::domain::plan::cost::CostLine;
+use crate::domain::plan::document::{Answer, PlanDocument};
+use crate::domain::plan::notices::Severity;
+use crate::domain::plan::prediction::{DiskRow, HourRow, Prediction, QueueWait, SweepRow};
 use crate::domain::plan::wording::{counted, seconds};
 use crate::domain::profile::{Basis, Target};
 
@@ -85,7 +87,6 @@ fn verdict(page: &mut Page, plan: &PlanDocument) {
         }
     ));
     let objectives = &plan.inputs.objectives;
-    let wait = &prediction.queue_wait_seconds;
     let holds = &answer.holds;
     let open = |open: bool| if open { " or beyond" } else { "" };
     page.pairs([
@@ -114,17 +115,7 @@ fn verdict(page: &mut Page, plan: &PlanDocument) {
                 answer.binding.slowdown, answer.binding.slowdown_half_width, objectives.pipeline_slowdown
             ),
         ),
-        (
-            "job wait",
-            format!(
-                "median {}, 95 % {} ({} to {}), 99 % {}",
-                seconds(wait.p50),
-                seconds(wait.p95),
-                seconds(wait.ci95_p95[0]),
-                seconds(wait.ci95_p95[1]),
-                seconds(wait.p99)
-            ),
-        ),
+        ("job wait", wait_quantiles(&prediction.queue_wait_seconds)),
         (
             "pipeline time",
             format!(
@@ -312,25 +303,19 @@ pub fn disk_table(rows: &[DiskRow]) -> Table {
 }
 
 fn cost(page: &mut Page, plan: &PlanDocument) {
-    let mut table = Table::new(&["what", ">quantity", "unit", ">price", ">$/month"]);
-    let mut row = |line: &CostLine| {
-        table.row([
-            line.what.clone(),
-            line.quantity.clone(),
-            line.unit.to_owned(),
-            line.unit_price.to_string(),
-            line.monthly.clone(),
-        ]);
-    };
-    plan.cost.lines.iter().for_each(&mut row);
+    let mut table = cost_table("what", &plan.cost.lines);
     table.row(["total", "", "", "", plan.cost.monthly_total.as_str()]);
     page.heading(format!(
         "Cost a month of {} hours, {}",
         plan.cost.hours_per_month, plan.cost.currency
     ));
     page.table(table);
-    let mut table = Table::new(&["not in the total", ">quantity", "unit", ">price", ">$/month"]);
-    for line in &plan.cost.extras {
+    page.table(cost_table("not in the total", &plan.cost.extras));
+}
+
+fn cost_table(what: &str, lines: &[CostLine]) -> Table {
+    let mut table = Table::new(&[what, ">quantity", "unit", ">price", ">$/month"]);
+    for line in lines {
         table.row([
             line.what.clone(),
             line.quantity.clone(),
@@ -339,7 +324,19 @@ fn cost(page: &mut Page, plan: &PlanDocument) {
             line.monthly.clone(),
         ]);
     }
-    page.table(table);
+    table
+}
+
+/// Returns the quantiles of the wait with the interval of the 95th percentile.
+pub fn wait_quantiles(wait: &QueueWait) -> String {
+    format!(
+        "median {}, 95 % {} ({} to {}), 99 % {}",
+        seconds(wait.p50),
+        seconds(wait.p95),
+        seconds(wait.ci95_p95[0]),
+        seconds(wait.ci95_p95[1]),
+        seconds(wait.p99)
+    )
 }
 
 fn alarms(page: &mut Page, plan: &PlanDocument) {

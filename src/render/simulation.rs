@@ -1,7 +1,7 @@
 //! Simulations as pages.
 
 use super::page::{Page, Table};
-use super::plan::{disk_table, percent, sparkline, sweep_table, worst_hour};
+use super::plan::{disk_table, percent, sparkline, sweep_table, wait_quantiles, worst_hour};
 use crate::domain::plan::simulation::{Mean, QueueDocument, SimulationDocument};
 use crate::domain::plan::wording::{counted, seconds};
 use crate::domain::profile::Target;
@@ -43,20 +43,9 @@ pub fn page(study: &SimulationDocument) -> Page {
         study.jobs,
         study.pipelines
     ));
-    let wait = &study.queue_wait_seconds;
     page.pairs([
         ("mean wait", interval(study.wait_mean, 1.0, 2, " s")),
-        (
-            "wait",
-            format!(
-                "median {}, 95 % {} ({} to {}), 99 % {}",
-                seconds(wait.p50),
-                seconds(wait.p95),
-                seconds(wait.ci95_p95[0]),
-                seconds(wait.ci95_p95[1]),
-                seconds(wait.p99)
-            ),
-        ),
+        ("wait", wait_quantiles(&study.queue_wait_seconds)),
         (
             "late jobs",
             format!(

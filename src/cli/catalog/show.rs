@@ -66,7 +66,7 @@ pub fn run(args: &ShowArgs, context: &Context) -> Outcome {
     }
     Ok(Answer {
         document: catalog.document(),
-        page: page(&catalog, notes),
+        page: page(&catalog, notes, context.verbose > 0),
         exit: Exit::Done,
     })
 }
@@ -171,48 +171,56 @@ fn no_match(pattern: &str, catalog: &Catalog) -> Failure {
     }
 }
 
-fn page(catalog: &Catalog, notes: Vec<String>) -> Page {
+fn page(catalog: &Catalog, notes: Vec<String>, wide: bool) -> Page {
     let mut page = Page::new();
     page.heading(format!("Instance types in {}", catalog.region));
-    let mut table = Table::new(&[
+    // What fits 80 columns; the rest with -v, and in the JSON always.
+    let mut headers = vec![
         "type",
         ">vCPU",
-        ">threads a core",
         ">GiB",
+        ">speed",
         ">EBS Mbit/s",
-        "network Gbit/s",
-        "current",
-        ">pods",
-        ">thread speed",
-        ">baseline",
-        ">$ an hour",
-        ">$ a month",
-        "price of",
-    ]);
+        "Gbit/s",
+        ">$/hour",
+        ">$/month",
+    ];
+    if wide {
+        headers.extend([">threads a core", "current", ">pods", ">baseline", "price of"]);
+    }
+    let mut table = Table::new(&headers);
     for row in &catalog.types {
         let none = || "-".to_owned();
         let price = row.price.as_ref();
-        table.row([
+        let mut cells = vec![
             row.name.clone(),
             row.vcpus.to_string(),
-            row.threads_per_core.to_string(),
             gib(row.memory_mib),
+            row.thread_speed.map_or_else(none, |speed| format!("{speed:.2}")),
             row.ebs_baseline_mbps.to_string(),
             row.network.trim_end_matches(" Gigabit").to_owned(),
-            if row.current_generation { "yes" } else { "no" }.to_owned(),
-            row.max_pods.to_string(),
-            row.thread_speed.map_or_else(none, |speed| format!("{speed:.2}")),
-            row.burstable_baseline
-                .map_or_else(none, |share| format!("{:.0} %", share * 100.0)),
             price.map_or_else(none, |price| price.amount.to_string()),
             price.map_or_else(none, |price| price.amount.per_month().cents()),
-            price.map_or_else(none, |price| price.date.clone()),
-        ]);
+        ];
+        if wide {
+            cells.extend([
+                row.threads_per_core.to_string(),
+                if row.current_generation { "yes" } else { "no" }.to_owned(),
+                row.max_pods.to_string(),
+                row.burstable_baseline
+                    .map_or_else(none, |share| format!("{:.0} %", share * 100.0)),
+                price.map_or_else(none, |price| price.date.clone()),
+            ]);
+        }
+        table.row(cells);
     }
     if table.rows.is_empty() {
         page.text("No type fits all of the filters.");
     }
     page.table(table);
+    if !wide {
+        page.text("Threads a core, pods, burstable baseline, generation and the date of each price: -v, or --output json.");
+    }
     page.heading("Everything else");
     let mut services = Table::new(&["item", ">$", "per", "region", "price of"]);
     for (item, price) in catalog.services.items() {

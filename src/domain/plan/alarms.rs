@@ -1,7 +1,7 @@
 //! The alarms that go with a host: exact metric and dimensions, threshold, and why.
 //!
 //! An alarm on dimensions that nobody publishes is accepted and never fires, so these are the ones the agent's
-//! configuration publishes (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html).
+//! configuration publishes (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html>).
 
 use serde::Serialize;
 

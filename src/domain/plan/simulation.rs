@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::document::{
+use super::prediction::{
     DiskRow, HourRow, QueueWait, SweepRow, disk_rows, hour_rows, round, sweep, weeks_recorded,
 };
 use crate::domain::disk::{DiskFill, LAST_DAY};

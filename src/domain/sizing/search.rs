@@ -359,7 +359,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Finds the cheapest arrangement; dearer ones are looked at as long as `more` have not been found.
+    /// Finds the cheapest arrangement that costs no more than `most`, if given.
     ///
     /// Arrangements are tried in order of cost, then preference. With node groups the cost depends on the mean
     /// number of nodes, so the search goes on until no untried one can be cheaper.

@@ -7,7 +7,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::plan::document::PlanDocument;
 use crate::domain::profile::{Loaded, Profile, Scope, Target, builtin};
 
-fn catalog() -> Catalog {
+pub(super) fn catalog() -> Catalog {
     Catalog::embedded("us-east-1").expect("known")
 }
 
@@ -15,11 +15,11 @@ fn loaded(name: &str) -> Loaded {
     builtin(name).expect("built in")
 }
 
-fn profile(name: &str) -> Profile {
+pub(super) fn profile(name: &str) -> Profile {
     loaded(name).profile
 }
 
-fn question<'a>(profile: &'a Profile, catalog: &'a Catalog) -> Question<'a> {
+pub(super) fn question<'a>(profile: &'a Profile, catalog: &'a Catalog) -> Question<'a> {
     Question {
         profile,
         catalog,
@@ -193,25 +193,6 @@ fn the_load_interval_holds_the_load_itself_and_changes_the_answer_outside() {
         (other.chosen.instance_type.as_str(), other.chosen.count),
         ("c5.xlarge", 1)
     );
-}
-
-#[test]
-fn threads_change_no_byte() {
-    let catalog = catalog();
-    for name in ["production", "kubernetes"] {
-        let loaded = loaded(name);
-        let document = |threads| {
-            let question = Question {
-                threads,
-                ..question(&loaded.profile, &catalog)
-            };
-            let answer = answer(&question);
-            serde_json::to_string(&PlanDocument::new(&question, &loaded, &answer, Vec::new())).expect("plain")
-        };
-        let one = document(1);
-        assert_eq!(one, document(2), "{name}");
-        assert_eq!(one, document(5), "{name}");
-    }
 }
 
 #[test]

@@ -6,23 +6,18 @@ use super::disks::DiskSizes;
 use super::evaluate::Evaluator;
 use super::interval::still_first;
 use super::recommend::recommend;
-use super::search::{Families, Question};
-use crate::domain::catalog::Catalog;
-use crate::domain::profile::{Scope, builtin};
+use super::search::Question;
+use super::tests::{catalog, profile, question};
+use crate::domain::profile::Scope;
 
 /// Everything that the answer says, to the last bit.
 fn answer(workload: &str, scope: Scope, threads: usize) -> String {
-    let mut profile = builtin(workload).expect("built in").profile;
+    let mut profile = profile(workload);
     profile.slo.scope = scope;
-    let catalog = Catalog::embedded("us-east-1").expect("known");
+    let catalog = catalog();
     let question = Question {
-        profile: &profile,
-        catalog: &catalog,
-        target: profile.target,
-        families: Families::Qualified,
-        strict_minimums: false,
-        seed: 1,
         threads,
+        ..question(&profile, &catalog)
     };
     // Debug prints every field, and floats so that no two print alike.
     format!("{:?}", recommend(&question).expect("an answer"))
@@ -46,7 +41,7 @@ fn the_number_of_threads_changes_no_digit() {
 
 #[test]
 fn the_short_way_agrees_with_the_search() {
-    let catalog = Catalog::embedded("us-east-1").expect("known");
+    let catalog = catalog();
     let (mut yes, mut no) = (0, 0);
     for (workload, own) in [
         ("production", ("c5.xlarge", 1)),
@@ -55,17 +50,9 @@ fn the_short_way_agrees_with_the_search() {
         ("kubernetes", ("c6i.xlarge", 2)),
     ] {
         for multiple in [0.2, 0.6, 1.0, 2.0, 3.0] {
-            let mut profile = builtin(workload).expect("built in").profile;
+            let mut profile = profile(workload);
             profile.arrivals.pipelines_per_weekday *= multiple;
-            let question = Question {
-                profile: &profile,
-                catalog: &catalog,
-                target: profile.target,
-                families: Families::Qualified,
-                strict_minimums: false,
-                seed: 1,
-                threads: 2,
-            };
+            let question = question(&profile, &catalog);
             let mut evaluator = Evaluator::coarse(&profile, 1, 2);
             let disks = Arc::new(DiskSizes::new(&question, profile.runner.concurrent));
             let (offers, _) = question.offers(&disks, &evaluator);
