@@ -30,6 +30,8 @@ const WEEKS: u32 = 4;
 const JOBS_PER_REPLICATION: f64 = 80_000.0;
 /// The same for a coarse evaluator.
 const COARSE_JOBS: f64 = 40_000.0;
+/// Full records in memory at once.
+const AT_ONCE: usize = 5;
 /// Jobs kept in memory over all replications; the rest is generated again when needed.
 const JOBS_KEPT: f64 = 2_500_000.0;
 /// Jobs in one week beyond which nothing is simulated: a quarter of what the vendor's whole platform ran in June 2024
@@ -300,22 +302,32 @@ impl<'a> Evaluator<'a> {
         evaluation
     }
 
-    /// Replays with everything recorded; the records of the replications in order.
-    pub fn records(&mut self, shape: Shape, layout: Layout, replications: usize) -> Vec<(Full, f64)> {
+    /// Replays with everything recorded: all replications together, and the 95th percentile of the wait in each.
+    ///
+    /// A record is most of a megabyte, so a few at a time are made and added up in order.
+    pub fn record(&mut self, shape: Shape, layout: Layout, replications: usize) -> (Full, Vec<f64>) {
         let table = self.table(shape, layout.per_host());
         let wait = self.profile.slo.wait_s;
-        map(
-            self.threads,
-            replications,
-            Workspace::default,
-            |space, replication| {
-                self.with_trace(replication, |trace| {
-                    let mut record = Full::new(wait);
-                    let nodes = self.replay(trace, shape, layout, &table, space, &mut record);
-                    (record, nodes)
-                })
-            },
-        )
+        let (mut all, mut p95) = (Full::new(wait), Vec::with_capacity(replications));
+        for first in (0..replications).step_by(AT_ONCE) {
+            let records = map(
+                self.threads,
+                AT_ONCE.min(replications - first),
+                Workspace::default,
+                |space, index| {
+                    self.with_trace(first + index, |trace| {
+                        let mut record = Full::new(wait);
+                        self.replay(trace, shape, layout, &table, space, &mut record);
+                        record
+                    })
+                },
+            );
+            for record in &records {
+                all.merge(record);
+                p95.push(record.waits.quantile(0.95));
+            }
+        }
+        (all, p95)
     }
 
     pub(super) fn table(&mut self, shape: Shape, jobs: u32) -> Arc<ProgressTable> {

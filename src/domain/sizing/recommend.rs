@@ -177,15 +177,8 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
     let monthly = chosen.monthly;
     let outside = outside(question, &mut evaluator, &disks, monthly);
     let interval = interval(question, &offer, chosen.count);
-    let records = evaluator.records(offer.shape, evaluation.layout, DETAILED);
-    let wait_p95 = Estimate::of(
-        &records
-            .iter()
-            .map(|(record, _)| record.waits.quantile(0.95))
-            .collect::<Vec<_>>(),
-    );
-    let mut record = Full::new(profile.slo.wait_s);
-    records.iter().for_each(|(one, _)| record.merge(one));
+    let (record, p95) = evaluator.record(offer.shape, evaluation.layout, DETAILED);
+    let wait_p95 = Estimate::of(&p95);
     let memory_headroom_mib = (question.target == Target::Ec2).then(|| {
         memory::budget_mib(f64::from(offer.instance.memory_mib), &profile.host)
             - memory::sum_quantile_mib(&profile.job, per_host(evaluation.layout), memory::FIT_QUANTILE)

@@ -198,12 +198,7 @@ pub fn sweep(
             let record = if own {
                 known.clone()
             } else {
-                let mut record = Full::new(question.profile.slo.wait_s);
-                evaluator
-                    .records(arrangement.shape, layout, SWEPT)
-                    .iter()
-                    .for_each(|(one, _)| record.merge(one));
-                record
+                evaluator.record(arrangement.shape, layout, SWEPT).0
             };
             let replications = if own { CONFIRMED } else { SWEPT };
             Sweep {
