@@ -48,7 +48,13 @@ pub fn run(args: &PlanArgs, context: &Context) -> Outcome {
     let spinner = Spinner::start(context.progress, "simulating the workload on the candidates");
     let answer = recommend(&question).map_err(|why| unanswerable(&asked, &why))?;
     drop(spinner);
-    let plan = PlanDocument::new(&question, &asked.loaded, &answer, asked.notices.clone());
+    let plan = PlanDocument::new(
+        &question,
+        &asked.loaded,
+        &answer,
+        &args.question.typed(),
+        asked.notices.clone(),
+    );
     let document = serde_json::to_value(&plan)
         .map_err(|error| Failure::new(Exit::Failed, "cannot set down the plan").because(error))?;
     if let Some(path) = &args.out {

@@ -122,6 +122,35 @@ impl QuestionArgs {
         })
     }
 
+    /// Returns the options that were given, for commands to try next; the families are left out, for those commands
+    /// differ in them.
+    pub fn typed(&self) -> String {
+        let mut words = vec!["--workload".to_owned(), quoted(&self.workload)];
+        let mut add = |option: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                words.extend([option.to_owned(), quoted(value)]);
+            }
+        };
+        add(
+            "--target",
+            self.target.map(|target| match target {
+                TargetArg::Ec2 => "ec2",
+                TargetArg::Eks => "eks",
+            }),
+        );
+        add("--scope", self.scope.as_deref());
+        add("--wait", self.wait.as_deref());
+        add("--wait-quantile", self.wait_quantile.as_deref());
+        add("--slowdown", self.slowdown.as_deref());
+        for setting in &self.set {
+            add("--set", Some(setting));
+        }
+        if self.strict_minimums {
+            words.push("--strict-minimums".to_owned());
+        }
+        words.join(" ")
+    }
+
     fn overrides(&self) -> Result<Vec<(String, String)>, Failure> {
         let mut overrides = Vec::new();
         let flags = [
@@ -146,6 +175,16 @@ impl QuestionArgs {
             overrides.push((key.trim().to_owned(), value.trim().to_owned()));
         }
         Ok(overrides)
+    }
+}
+
+/// Returns a word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -279,5 +318,42 @@ pub fn unanswerable(asked: &Asked, why: &Unanswerable) -> Failure {
             ),
         )
         .hint("lower disk.unattended_days to how often somebody or something cleans up"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        question: QuestionArgs,
+    }
+
+    #[test]
+    fn the_options_can_be_typed_again() {
+        let line = [
+            "x",
+            "--workload",
+            "my team.yaml",
+            "--target",
+            "eks",
+            "--wait",
+            "45",
+            "--set",
+            "host.thread_speeds={c6i: 1.2}",
+            "--strict-minimums",
+            "--families",
+            "c5,c6i",
+        ];
+        assert_eq!(
+            Line::parse_from(line).question.typed(),
+            "--workload 'my team.yaml' --target eks --wait 45 --set 'host.thread_speeds={c6i: 1.2}' --strict-minimums"
+        );
+        assert_eq!(Line::parse_from(["x"]).question.typed(), "--workload production");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 }

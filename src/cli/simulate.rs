@@ -5,13 +5,15 @@ use clap::builder::RangedU64ValueParser;
 use super::outcome::{Answer, Context, Exit, Failure, Outcome};
 use super::question::{Asked, QuestionArgs, unanswerable};
 use crate::domain::contention::Processor;
-use crate::domain::disk::{DiskFill, DiskLoad, LARGEST_GIB};
+use crate::domain::disk::{DiskFill, LARGEST_GIB};
 use crate::domain::plan::simulation::{QueueDocument, SimulationDocument};
 use crate::domain::profile::{Target, nearest};
 use crate::domain::simulation::textbook::{Experiment, Kendall};
 use crate::domain::sizing::disks::DiskSizes;
-use crate::domain::sizing::evaluate::{Evaluator, Layout, MOST_JOBS_PER_WEEK, Shape, jobs_per_week};
-use crate::domain::sizing::recommend::{Unanswerable, per_host, recommend};
+use crate::domain::sizing::evaluate::{
+    Evaluator, Layout, MOST_JOBS_PER_WEEK, Shape, jobs_per_week, mean_busy_slots,
+};
+use crate::domain::sizing::recommend::{Unanswerable, recommend};
 use crate::domain::sizing::search::{relative_speed, slots_cap};
 use crate::domain::sizing::study::{Arrangement, study, sweep};
 use crate::render::simulation::{page, queue_page};
@@ -145,7 +147,7 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Outcome {
     if weekly * f64::from(args.weeks.unwrap_or(1)) > MOST_JOBS_PER_WEEK * 16.0 {
         let why = Unanswerable::TooMuch {
             jobs_per_week: weekly,
-            busy_slots: weekly * crate::domain::workload::mean_duration(&question.profile.job) / 604_800.0,
+            busy_slots: mean_busy_slots(question.profile),
             largest: None,
         };
         return Err(unanswerable(&asked, &why));
@@ -165,11 +167,7 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Outcome {
     });
     let mut evaluator = Evaluator::new(question.profile, question.seed, question.threads);
     let rows = sweep(&question, &arrangement, &result.record, &mut evaluator);
-    let hosts = result.estimate(|replication| replication.nodes).mean.max(1.0);
-    let load = DiskLoad {
-        jobs_per_day: weekly / 7.0 / hosts,
-        concurrency: per_host(layout),
-    };
+    let load = DiskSizes::new(&question, layout.per_host()).load(layout.count());
     let fill = DiskFill::simulate(&question.profile.disk, load, question.seed, question.threads);
     drop(spinner);
     let document = SimulationDocument::new(&question, &arrangement, &result, &rows, (disk_gib, &fill));
@@ -255,12 +253,8 @@ fn named(args: &SimulateArgs, asked: &Asked, name: &str) -> Result<(String, Shap
             }
         }
     };
-    let disks = DiskSizes::new(&question, per_host(layout));
-    let count = match layout {
-        Layout::Hosts { count, .. } => count,
-        Layout::Nodes { min, .. } => min,
-    };
-    let gib = disks.gib(count).unwrap_or(LARGEST_GIB);
+    let disks = DiskSizes::new(&question, layout.per_host());
+    let gib = disks.gib(layout.count()).unwrap_or(LARGEST_GIB);
     Ok((instance.name.clone(), shape, layout, gib))
 }
 

@@ -132,15 +132,6 @@ pub fn allen_cunneen_wait(servers: u32, load: f64, ca2: f64, cs2: f64) -> f64 {
     mmc_wait(servers, load) * (ca2 + cs2) / 2.0
 }
 
-/// Returns the Allen-Cunneen estimate of `P(W > t)`, `t` in mean service times.
-pub fn allen_cunneen_late(servers: u32, load: f64, ca2: f64, cs2: f64, t: f64) -> f64 {
-    let spare = f64::from(servers) - load;
-    if spare <= 0.0 {
-        return 1.0;
-    }
-    erlang_c(servers, load) * (-2.0 * spare * t / (ca2 + cs2)).exp()
-}
-
 /// Returns the lower bound of the mean wait of M/G/c by work conservation.
 pub fn mgc_wait_lower(servers: u32, load: f64, second_moment: f64) -> f64 {
     let spare = f64::from(servers) - load;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::prediction::round;
 use super::wording;
-use crate::domain::sizing::recommend::{Recommendation, per_host};
+use crate::domain::sizing::recommend::Recommendation;
 use crate::domain::sizing::search::{Considered, Families, Question, Reason};
 
 /// Rejected and dearer arrangements listed besides the cheaper ones outside the allowed families.
@@ -41,7 +41,7 @@ pub fn alternatives(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec
         Alternative {
             instance_type: considered.instance_type.clone(),
             count: considered.count,
-            concurrency: closest.map(|closest| per_host(closest.layout)),
+            concurrency: closest.map(|closest| closest.layout.per_host()),
             monthly_total: Some(considered.monthly.cents()),
             verdict,
             reasons,

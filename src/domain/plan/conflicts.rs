@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::domain::memory;
 use crate::domain::profile::Target;
-use crate::domain::sizing::recommend::{Recommendation, per_host};
+use crate::domain::sizing::recommend::Recommendation;
 use crate::domain::sizing::search::{Question, relative_speed, slots_cap};
 
 /// The vendor's comparison of AWS services.
@@ -87,10 +87,10 @@ pub fn conflicts(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<Co
                 format!(
                     "the newer page on AWS wins where the model confirms it: 99 % of the time {} need at most {:.0} \
                      of {:.0} MiB; --strict-minimums reverses this",
-                    super::wording::counted(per_host(answer.evaluation.layout), "job"),
+                    super::wording::counted(answer.evaluation.layout.per_host(), "job"),
                     memory::sum_quantile_mib(
                         &profile.job,
-                        per_host(answer.evaluation.layout),
+                        answer.evaluation.layout.per_host(),
                         memory::FIT_QUANTILE
                     ),
                     memory::budget_mib(f64::from(host.memory_mib), &profile.host)
@@ -157,7 +157,7 @@ pub fn conflicts(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<Co
 
 fn concurrency(question: &Question<'_>, answer: &Recommendation<'_>) -> Conflict {
     let profile = question.profile;
-    let slots = per_host(answer.evaluation.layout);
+    let slots = answer.evaluation.layout.per_host();
     let large = question
         .catalog
         .types

@@ -106,21 +106,15 @@ pub fn cost(question: &Question<'_>, answer: &Recommendation<'_>, alarms: &[Alar
             price.amount.per_month(),
         );
     }
-    if let Some((baseline, _)) = answer.offer.burst {
-        let beyond = (answer.offer.cpu_demand - baseline * hosts).max(0.0);
-        if beyond > 0.0 {
-            let price = &services.burstable_surplus_vcpu_hour;
-            let monthly = price.amount.per_month().times(beyond);
-            let hours = beyond * HOURS_PER_MONTH as f64;
-            add(
-                &mut lines,
-                "CPU above the burstable baseline",
-                hours,
-                "vCPU-hours",
-                price,
-                monthly,
-            );
-        }
+    if let Some((threads, monthly)) = answer.offer.surplus(hosts) {
+        add(
+            &mut lines,
+            "CPU above the burstable baseline",
+            threads * HOURS_PER_MONTH as f64,
+            "vCPU-hours",
+            &services.burstable_surplus_vcpu_hour,
+            monthly.times(threads),
+        );
     }
     let mut extras = Vec::new();
     let copies = if question.target == Target::Ec2 {

@@ -13,7 +13,7 @@ use super::wording;
 use crate::domain::disk::wave_gib;
 use crate::domain::profile::{Assumption, Loaded, Target};
 use crate::domain::sizing::evaluate::{Layout, Standing};
-use crate::domain::sizing::recommend::{Recommendation, per_host};
+use crate::domain::sizing::recommend::Recommendation;
 use crate::domain::sizing::search::{Families, Question, Reason};
 
 /// IOPS and MB/s that gp3 brings at any size (<https://aws.amazon.com/ebs/pricing/>).
@@ -199,11 +199,15 @@ pub struct Holds {
 }
 
 impl PlanDocument {
-    /// Sets down a recommendation; `more` are notices of the caller, about the catalog for example.
+    /// Sets down a recommendation.
+    ///
+    /// `asked` are the options that the question was asked with, for the commands to try next; `more` are notices of the
+    /// caller, about the catalog for example.
     pub fn new(
         question: &Question<'_>,
         loaded: &Loaded,
         answer: &Recommendation<'_>,
+        asked: &str,
         more: Vec<Notice>,
     ) -> Self {
         let profile = question.profile;
@@ -233,7 +237,7 @@ impl PlanDocument {
             notices: all,
             steps: steps(question.target, answer.chosen.count, &names),
             alarms,
-            next: next(question, answer),
+            next: next(question, answer, asked),
         }
     }
 }
@@ -308,7 +312,7 @@ fn answer_of(question: &Question<'_>, answer: &Recommendation<'_>) -> Answer {
         count: answer.chosen.count,
         vcpus: instance.vcpus,
         memory_mib: instance.memory_mib,
-        concurrency: per_host(layout),
+        concurrency: layout.per_host(),
         runner_concurrent: layout.most(),
         disk: Disk {
             r#type: "gp3",
@@ -378,7 +382,7 @@ fn binding(question: &Question<'_>, answer: &Recommendation<'_>) -> Binding {
                 constraint,
                 format!(
                     "the cheapest type of the list does; with {} it would miss an objective: {what}",
-                    wording::counted(per_host(tried.layout), "slot")
+                    wording::counted(tried.layout.per_host(), "slot")
                 ),
             )
         }
@@ -400,11 +404,10 @@ fn binding(question: &Question<'_>, answer: &Recommendation<'_>) -> Binding {
     }
 }
 
-fn next(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<String> {
-    let workload = &question.profile.name;
+fn next(question: &Question<'_>, answer: &Recommendation<'_>, asked: &str) -> Vec<String> {
     let mut next = vec![
         "# waits by hour, concurrency and disk in full".to_owned(),
-        format!("dataops-infra simulate --workload {workload}"),
+        format!("dataops-infra simulate {asked}"),
         "# replace assumptions by your own job history".to_owned(),
         "dataops-infra calibrate jobs.csv --out team.yaml".to_owned(),
     ];
@@ -417,7 +420,7 @@ fn next(question: &Question<'_>, answer: &Recommendation<'_>) -> Vec<String> {
     }
     if !answer.outside.is_empty() {
         next.push("# let the numbers alone choose the family".to_owned());
-        next.push(format!("dataops-infra plan --workload {workload} --families any"));
+        next.push(format!("dataops-infra plan {asked} --families any"));
     }
     next
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::wording;
 use crate::domain::profile::{Basis, Loaded, Scope, Target};
 use crate::domain::sizing::pods;
-use crate::domain::sizing::recommend::{Recommendation, per_host};
+use crate::domain::sizing::recommend::Recommendation;
 use crate::domain::sizing::search::{Question, Reason};
 
 /// How much a notice matters.
@@ -126,13 +126,13 @@ pub fn notices(question: &Question<'_>, loaded: &Loaded, answer: &Recommendation
         ),
         None,
     );
-    if profile.runner.concurrent != per_host(answer.evaluation.layout) && question.target == Target::Ec2 {
+    if profile.runner.concurrent != answer.evaluation.layout.per_host() && question.target == Target::Ec2 {
         add(
             "concurrency-differs",
             Severity::Info,
             format!(
                 "set concurrent = {} on this host, not {}",
-                per_host(answer.evaluation.layout),
+                answer.evaluation.layout.per_host(),
                 profile.runner.concurrent
             ),
             Some(super::conflicts::INSTALLATION),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::domain::disk::{Days, DiskFill, initial_gib};
 use crate::domain::simulation::record::Full;
 use crate::domain::sizing::evaluate::Layout;
-use crate::domain::sizing::recommend::{Recommendation, per_host};
+use crate::domain::sizing::recommend::Recommendation;
 use crate::domain::sizing::search::Question;
 use crate::domain::sizing::study::Sweep;
 
@@ -159,7 +159,7 @@ pub fn sweep(rows: &[Sweep], chosen: Layout) -> Vec<SweepRow> {
         .map(|row| {
             let jobs = row.record.tally.jobs.max(1) as f64;
             SweepRow {
-                concurrency: per_host(row.layout),
+                concurrency: row.layout.per_host(),
                 max_nodes: match row.layout {
                     Layout::Nodes { max, .. } => Some(max),
                     Layout::Hosts { .. } => None,

@@ -10,7 +10,6 @@ use crate::domain::profile::Target;
 use crate::domain::simulation::statistics::Estimate;
 use crate::domain::simulation::textbook::{Exact, Experiment, Observation};
 use crate::domain::sizing::evaluate::Layout;
-use crate::domain::sizing::recommend::per_host;
 use crate::domain::sizing::search::Question;
 use crate::domain::sizing::study::{Arrangement, Study, Sweep};
 
@@ -201,7 +200,7 @@ impl SimulationDocument {
                 instance_type: arrangement.instance.name.clone(),
                 count,
                 max_nodes,
-                concurrency: per_host(arrangement.layout),
+                concurrency: arrangement.layout.per_host(),
                 vcpus: arrangement.shape.vcpus,
                 thread_speed: round(arrangement.shape.speed, 4),
                 wait_seconds: question.profile.slo.wait_s,

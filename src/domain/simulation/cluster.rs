@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::super::contention::ProgressTable;
 use super::super::workload::Trace;
-use super::replay::{Batch, Demand, Host, Progress, Recorder};
+use super::replay::{Batch, Demand, Host, Progress, Recorder, leave};
 
 /// A managed node group of one instance type.
 #[derive(Clone, Copy, Debug)]
@@ -114,15 +114,7 @@ pub fn replay_nodes(trace: &Trace, group: &NodeGroup<'_>, recorder: &mut impl Re
             let node = &mut nodes[which];
             if let Some(done) = node.host.take(now) {
                 recorder.finished(now);
-                let state = &mut progress[done.pipeline as usize];
-                state.left -= 1;
-                if state.left == 0 {
-                    if state.next == trace.first_job[done.pipeline as usize + 1] {
-                        recorder.completed(trace.arrival[done.pipeline as usize], now);
-                    } else {
-                        pending.push_back((now + trace.stage_gap, done.pipeline));
-                    }
-                }
+                leave(trace, &mut progress, &mut pending, done.pipeline, now, recorder);
             }
             node.host.settle(group.progress);
             node.idle_since = now;

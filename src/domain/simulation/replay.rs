@@ -351,7 +351,7 @@ fn replay_hosts(trace: &Trace, fleet: &Fleet<'_>, space: &mut Workspace, recorde
 
 /// A job of the pipeline has ended; returns whether that made a stage pending.
 #[inline]
-fn leave(
+pub(super) fn leave(
     trace: &Trace,
     progress: &mut [Progress],
     pending: &mut VecDeque<(f64, u32)>,

@@ -14,7 +14,7 @@ use crate::domain::simulation::onepass::OnePass;
 use crate::domain::simulation::record::{Full, HourlyTally, Tally};
 use crate::domain::simulation::replay::{Fleet, Recorder, Workspace, replay};
 use crate::domain::simulation::statistics::Estimate;
-use crate::domain::workload::{Trace, hourly_pipelines};
+use crate::domain::workload::{Trace, WEEK, hourly_pipelines, mean_duration};
 
 /// Numbers of replications at which the sequential test looks.
 pub const LOOKS: [usize; 4] = [5, 10, 20, 40];
@@ -79,7 +79,16 @@ impl Layout {
         }
     }
 
-    fn per_host(self) -> u32 {
+    /// Returns the hosts, or the smallest number of nodes.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Hosts { count, .. } => count,
+            Self::Nodes { min, .. } => min,
+        }
+    }
+
+    /// Returns the jobs at once on one host or node.
+    pub fn per_host(self) -> u32 {
         match self {
             Self::Hosts { slots, .. } => slots,
             Self::Nodes { pods, .. } => pods,
@@ -504,6 +513,11 @@ fn worst_hour_shares(samples: &[Sample]) -> (usize, Vec<f64>) {
 /// Returns the expected number of jobs in a week.
 pub fn jobs_per_week(profile: &Profile) -> f64 {
     hourly_pipelines(&profile.arrivals).iter().sum::<f64>() * profile.pipeline.jobs_mean
+}
+
+/// Returns the slots that are offered work on average, on the reference thread.
+pub fn mean_busy_slots(profile: &Profile) -> f64 {
+    jobs_per_week(profile) * mean_duration(&profile.job) / WEEK
 }
 
 /// Returns the 97 % quantile over the hours of the week of the slots that are offered work, on the reference thread.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::disks::DiskSizes;
-use super::evaluate::{CONFIRMED, Evaluation, Evaluator, Layout, MOST_JOBS_PER_WEEK, jobs_per_week};
+use super::evaluate::{CONFIRMED, Evaluation, Evaluator, MOST_JOBS_PER_WEEK, jobs_per_week, mean_busy_slots};
 use super::interval::{LoadInterval, interval};
 use super::search::{Considered, Families, Found, Offer, Question, Reason};
 use super::study::{Arrangement, Sweep, sweep};
@@ -13,7 +13,6 @@ use crate::domain::profile::Target;
 use crate::domain::simulation::record::Full;
 use crate::domain::simulation::statistics::Estimate;
 use crate::domain::units::Micros;
-use crate::domain::workload::mean_duration;
 
 /// Replications behind the predictions of the choice.
 const DETAILED: usize = 20;
@@ -157,14 +156,25 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
             return Err(Unanswerable::NothingMeets { tried: others });
         };
         let before = disks.gib(chosen.count);
-        let exact = Arc::new(DiskSizes::new(question, per_host(evaluation.layout)));
-        if round == ROUNDS || exact.gib(chosen.count) == before {
+        let exact = Arc::new(DiskSizes::new(question, evaluation.layout.per_host()));
+        if exact.gib(chosen.count) == before {
+            break (offer, chosen, evaluation, others, refused, borderline);
+        }
+        if round == ROUNDS {
+            // Host and disk chase each other: the larger disk is the one that keeps the objective.
+            let (mut offer, mut chosen) = (offer, chosen);
+            if exact.gib(chosen.count) > before {
+                offer.disks = Arc::clone(&exact);
+                let monthly = question.monthly(&offer, chosen.count, evaluation.nodes.mean);
+                chosen.monthly = monthly.unwrap_or(chosen.monthly);
+                disks = exact;
+            }
             break (offer, chosen, evaluation, others, refused, borderline);
         }
         disks = exact;
     };
     let load = DiskLoad {
-        concurrency: per_host(evaluation.layout),
+        concurrency: evaluation.layout.per_host(),
         ..disks.load(chosen.count)
     };
     let disk = DiskChoice {
@@ -181,7 +191,7 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
     let wait_p95 = Estimate::of(&p95);
     let memory_headroom_mib = (question.target == Target::Ec2).then(|| {
         memory::budget_mib(f64::from(offer.instance.memory_mib), &profile.host)
-            - memory::sum_quantile_mib(&profile.job, per_host(evaluation.layout), memory::FIT_QUANTILE)
+            - memory::sum_quantile_mib(&profile.job, evaluation.layout.per_host(), memory::FIT_QUANTILE)
     });
     let threads = evaluation.nodes.mean * f64::from(offer.instance.vcpus);
     let close = |estimate: Estimate, limit: f64| limit - estimate.mean < CLOSE * estimate.half_width;
@@ -216,14 +226,6 @@ pub fn recommend<'a>(question: &Question<'a>) -> Result<Recommendation<'a>, Unan
     })
 }
 
-/// Returns the slots of one host.
-pub fn per_host(layout: Layout) -> u32 {
-    match layout {
-        Layout::Hosts { slots, .. } => slots,
-        Layout::Nodes { pods, .. } => pods,
-    }
-}
-
 fn too_much(question: &Question<'_>, weekly: f64) -> Unanswerable {
     let largest = question
         .catalog
@@ -244,7 +246,7 @@ fn too_much(question: &Question<'_>, weekly: f64) -> Unanswerable {
         .max_by_key(|(_, slots)| *slots);
     Unanswerable::TooMuch {
         jobs_per_week: weekly,
-        busy_slots: weekly * mean_duration(&question.profile.job) / (7.0 * 86_400.0),
+        busy_slots: mean_busy_slots(question.profile),
         largest,
     }
 }

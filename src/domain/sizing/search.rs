@@ -171,6 +171,16 @@ pub struct Offer<'a> {
     pub cpu_demand: f64,
 }
 
+impl Offer<'_> {
+    /// Returns the threads that so many burstable hosts compute above their baseline, and the dollars a month of each;
+    /// none when there are no such.
+    pub fn surplus(&self, hosts: f64) -> Option<(f64, Micros)> {
+        let (baseline, price) = self.burst?;
+        let threads = self.cpu_demand - baseline * hosts;
+        (threads > 0.0).then_some((threads, price))
+    }
+}
+
 /// An arrangement that was looked at.
 #[derive(Clone, Debug)]
 pub struct Considered {
@@ -337,9 +347,9 @@ impl<'a> Question<'a> {
     pub fn monthly(&self, offer: &Offer<'_>, count: u32, hosts: f64) -> Option<Micros> {
         let gib = offer.disks.gib(count)?;
         let disk = self.catalog.services.gp3_gib_month.amount * i64::from(gib);
-        let surplus = offer.burst.map_or(Micros(0), |(baseline, price)| {
-            price.times((offer.cpu_demand - baseline * hosts).max(0.0))
-        });
+        let surplus = offer
+            .surplus(hosts)
+            .map_or(Micros(0), |(threads, price)| price.times(threads));
         Some(self.control_plane() + (offer.monthly_each + disk).times(hosts) + surplus)
     }
 
@@ -587,10 +597,7 @@ impl<'a> Question<'a> {
         }) else {
             return;
         };
-        let slots = match closest.layout {
-            Layout::Hosts { slots, .. } => slots,
-            Layout::Nodes { pods, .. } => pods,
-        };
+        let slots = closest.layout.per_host();
         let late = Reason::Late {
             slots,
             late: closest.late,

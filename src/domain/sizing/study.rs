@@ -100,7 +100,7 @@ pub fn study(
 ) -> Study {
     let mut evaluator = Evaluator::new(question.profile, question.seed, question.threads);
     let weeks = weeks.unwrap_or(evaluator.weeks());
-    let table = evaluator.table(arrangement.shape, super::recommend::per_host(arrangement.layout));
+    let table = evaluator.table(arrangement.shape, arrangement.layout.per_host());
     let limit = question.profile.slo.wait_s;
     let mut study = Study {
         replications: Vec::with_capacity(replications),
@@ -203,7 +203,7 @@ pub fn sweep(
             let replications = if own { CONFIRMED } else { SWEPT };
             Sweep {
                 layout,
-                fits: super::recommend::per_host(layout) <= cap,
+                fits: layout.per_host() <= cap,
                 evaluation: evaluator.evaluate(arrangement.shape, layout, replications),
                 record,
             }

@@ -285,7 +285,7 @@ fn totals_are_the_sums_of_their_lines() {
             ..question(&loaded.profile, &catalog)
         };
         let answer = answer(&question);
-        let plan = PlanDocument::new(&question, &loaded, &answer, Vec::new());
+        let plan = PlanDocument::new(&question, &loaded, &answer, "", Vec::new());
         let cents = |text: &str| text.replace('.', "").parse::<i64>().expect("cents");
         let sum: i64 = plan.cost.lines.iter().map(|line| cents(&line.monthly)).sum();
         assert_eq!(sum, cents(&plan.cost.monthly_total), "{name}");
