@@ -4,8 +4,10 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod calibration;
+pub mod call;
 pub mod catalog;
 pub mod contention;
+pub mod deployment;
 pub mod disk;
 pub mod explain;
 pub mod memory;

@@ -19,6 +19,43 @@ pub enum MissingData {
     NotBreaching,
 }
 
+/// When an alarm goes off; its text is such as `>= 80`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Condition {
+    /// As CloudWatch compares.
+    pub comparison: Comparison,
+    /// With what.
+    pub threshold: f64,
+}
+
+/// How CloudWatch compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `>=`
+    AtLeast,
+    /// `>`
+    Above,
+    /// `<`
+    Below,
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = match self.comparison {
+            Comparison::AtLeast => ">=",
+            Comparison::Above => ">",
+            Comparison::Below => "<",
+        };
+        write!(f, "{sign} {}", self.threshold)
+    }
+}
+
+impl Serialize for Condition {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// An alarm.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alarm {
@@ -33,7 +70,7 @@ pub struct Alarm {
     /// Statistic over a period.
     pub statistic: &'static str,
     /// Comparison and threshold.
-    pub condition: String,
+    pub condition: Condition,
     /// Seconds of a period.
     pub period_s: u32,
     /// Periods in a row.
@@ -86,7 +123,7 @@ fn alarm(
     namespace: &'static str,
     metric: &str,
     dimensions: &[&'static str],
-    (statistic, condition): (&'static str, &str),
+    (statistic, comparison, threshold): (&'static str, Comparison, f64),
     (period_s, periods): (u32, u32),
     missing_data: MissingData,
     why: String,
@@ -97,7 +134,10 @@ fn alarm(
         metric: metric.to_owned(),
         dimensions: dimensions.to_vec(),
         statistic,
-        condition: condition.to_owned(),
+        condition: Condition {
+            comparison,
+            threshold,
+        },
         period_s,
         periods,
         missing_data,
@@ -121,6 +161,7 @@ fn critical_gap(facts: Facts) -> String {
 }
 
 fn ec2(facts: Facts) -> Vec<Alarm> {
+    use Comparison::{Above, AtLeast, Below};
     use MissingData::{Breaching, Missing, NotBreaching};
     let root: &[&str] = &["InstanceId", "path=/"];
     let host: &[&str] = &["InstanceId"];
@@ -130,7 +171,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             AGENT,
             "disk_used_percent",
             root,
-            ("Maximum", ">= 80"),
+            ("Maximum", AtLeast, 80.0),
             (300, 1),
             Missing,
             format!(
@@ -143,7 +184,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             AGENT,
             "disk_used_percent",
             root,
-            ("Maximum", ">= 90"),
+            ("Maximum", AtLeast, 90.0),
             (300, 1),
             Breaching,
             critical_gap(facts),
@@ -153,7 +194,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             AGENT,
             "100 - disk_used_percent - 7 * 86400 * RATE(disk_used_percent)",
             root,
-            ("Average", "< 0"),
+            ("Average", Below, 0.0),
             (21600, 4),
             Missing,
             "full within seven days at the slope of the last day; catches small disks before 80 % does"
@@ -164,7 +205,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             AGENT,
             "disk_inodes_free",
             root,
-            ("Minimum", "< 250000"),
+            ("Minimum", Below, 250000.0),
             (300, 1),
             Missing,
             "image layers are many small files; a disk without inodes is full at any percentage".to_owned(),
@@ -174,7 +215,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             AGENT,
             "mem_used_percent",
             host,
-            ("Average", ">= 90"),
+            ("Average", AtLeast, 90.0),
             (300, 3),
             Missing,
             "concurrency is set so that 99 % of the time less is used; more means that jobs have grown"
@@ -185,7 +226,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             AGENT,
             "cpu_usage_active",
             &["InstanceId", "cpu=cpu-total"],
-            ("Average", ">= 90"),
+            ("Average", AtLeast, 90.0),
             (300, 6),
             Missing,
             "half an hour of full threads slows every job; single peaks are normal".to_owned(),
@@ -195,7 +236,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             AGENT,
             "mem_used_percent",
             host,
-            ("SampleCount", "< 1"),
+            ("SampleCount", Below, 1.0),
             (300, 3),
             Breaching,
             "no figures for 15 minutes: the agent, the network or the host is gone".to_owned(),
@@ -207,7 +248,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
                 EC2,
                 "StatusCheckFailed_System",
                 host,
-                ("Maximum", ">= 1"),
+                ("Maximum", AtLeast, 1.0),
                 (60, 2),
                 Missing,
                 "AWS hardware trouble; recovery keeps the id, the addresses and the disk".to_owned(),
@@ -220,7 +261,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
                 EC2,
                 "StatusCheckFailed_Instance",
                 host,
-                ("Maximum", ">= 1"),
+                ("Maximum", AtLeast, 1.0),
                 (60, 3),
                 Missing,
                 "the operating system hangs; one period more than for recovery, so that the two never race"
@@ -234,7 +275,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             EC2,
             "CPUSurplusCreditsCharged",
             host,
-            ("Maximum", "> 0"),
+            ("Maximum", Above, 0.0),
             (300, 3),
             NotBreaching,
             "above its baseline a burstable type in unlimited mode is billed by the vCPU-hour".to_owned(),
@@ -244,6 +285,7 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
 }
 
 fn eks(facts: Facts) -> Vec<Alarm> {
+    use Comparison::{AtLeast, Below};
     use MissingData::{Breaching, Missing, NotBreaching};
     let cluster: &[&str] = &["ClusterName"];
     vec![
@@ -252,7 +294,7 @@ fn eks(facts: Facts) -> Vec<Alarm> {
             INSIGHTS,
             "node_filesystem_utilization",
             cluster,
-            ("Maximum", ">= 80"),
+            ("Maximum", AtLeast, 80.0),
             (300, 1),
             Missing,
             "Maximum over the nodes: the average hides the one that is full".to_owned(),
@@ -262,7 +304,7 @@ fn eks(facts: Facts) -> Vec<Alarm> {
             INSIGHTS,
             "node_filesystem_utilization",
             cluster,
-            ("Maximum", ">= 90"),
+            ("Maximum", AtLeast, 90.0),
             (300, 1),
             Breaching,
             format!(
@@ -275,7 +317,7 @@ fn eks(facts: Facts) -> Vec<Alarm> {
             INSIGHTS,
             "node_memory_utilization",
             cluster,
-            ("Maximum", ">= 90"),
+            ("Maximum", AtLeast, 90.0),
             (300, 3),
             Missing,
             "requests are packed, use is not: jobs that outgrow their request take from each other"
@@ -286,7 +328,7 @@ fn eks(facts: Facts) -> Vec<Alarm> {
             INSIGHTS,
             "node_cpu_utilization",
             cluster,
-            ("Maximum", ">= 95"),
+            ("Maximum", AtLeast, 95.0),
             (300, 6),
             Missing,
             "half an hour of full threads slows every job on the node".to_owned(),
@@ -296,7 +338,7 @@ fn eks(facts: Facts) -> Vec<Alarm> {
             INSIGHTS,
             "cluster_failed_node_count",
             cluster,
-            ("Maximum", ">= 1"),
+            ("Maximum", AtLeast, 1.0),
             (60, 5),
             Missing,
             "a node that is not ready takes its jobs with it".to_owned(),
@@ -306,7 +348,7 @@ fn eks(facts: Facts) -> Vec<Alarm> {
             INSIGHTS,
             "pod_status_pending",
             cluster,
-            ("Minimum", ">= 1"),
+            ("Minimum", AtLeast, 1.0),
             (300, 3),
             NotBreaching,
             format!(
@@ -319,7 +361,7 @@ fn eks(facts: Facts) -> Vec<Alarm> {
             INSIGHTS,
             "cluster_node_count",
             cluster,
-            ("SampleCount", "< 1"),
+            ("SampleCount", Below, 1.0),
             (300, 3),
             Breaching,
             "no figures for 15 minutes: the add-on or the cluster is gone".to_owned(),

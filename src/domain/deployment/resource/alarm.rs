@@ -1,0 +1,172 @@
+//! Alarms in CloudWatch's words, on the exact dimensions that the host publishes.
+
+use std::collections::BTreeMap;
+
+use crate::domain::deployment::name::{Host, Name, Place};
+use crate::domain::deployment::spec::Spec;
+use crate::domain::plan::alarms::{Alarm, Comparison, Facts, MissingData, alarms};
+use crate::domain::profile::Target;
+
+/// An alarm as it is put; only the instance is missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlarmRule {
+    /// Address within the deployment, such as `alarm-memory`.
+    pub address: String,
+    /// Full name.
+    pub name: String,
+    /// Host it watches.
+    pub host: Host,
+    /// The rule.
+    pub alarm: Alarm,
+    /// ARNs of what happens.
+    pub actions: Vec<String>,
+}
+
+/// The period that a forecast looks at is in the expression; its metric has this name.
+const METRIC: &str = "m1";
+
+impl AlarmRule {
+    /// Returns all alarms of a deployment.
+    pub fn all(name: &Name, spec: &Spec, place: &Place) -> Vec<Self> {
+        let rules = alarms(Facts {
+            target: Target::Ec2,
+            disk_gib: spec.disk.gib,
+            wave_gib: spec.alarms.wave_gib,
+            days_to_full: spec.alarms.days_to_full,
+            burstable: spec.alarms.burstable,
+            pods: 0,
+        });
+        let topic = topic_arn(name, spec, place);
+        Host::all(spec.count)
+            .into_iter()
+            .flat_map(|host| {
+                let topic = &topic;
+                rules.iter().map(move |alarm| Self {
+                    address: host.address(&format!("alarm-{}", alarm.name)),
+                    name: name.alarm(host, alarm.name),
+                    host,
+                    alarm: alarm.clone(),
+                    actions: actions(alarm, topic, place),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether silence sets it off, so that it must not be there before the host has reported once.
+    pub fn breaches_on_silence(&self) -> bool {
+        self.alarm.missing_data == MissingData::Breaching
+    }
+
+    /// Returns the metric by its own name, and the expression on it, where there is one.
+    pub fn metric(&self) -> (&str, Option<String>) {
+        if self.alarm.metric.contains(' ') {
+            let metric = "disk_used_percent";
+            (metric, Some(self.alarm.metric.replace(metric, METRIC)))
+        } else {
+            (&self.alarm.metric, None)
+        }
+    }
+
+    /// Returns the dimensions for an instance, by name.
+    pub fn dimensions(&self, instance: &str) -> BTreeMap<String, String> {
+        self.alarm
+            .dimensions
+            .iter()
+            .map(|dimension| match dimension.split_once('=') {
+                Some((key, value)) => (key.to_owned(), value.to_owned()),
+                None => ((*dimension).to_owned(), instance.to_owned()),
+            })
+            .collect()
+    }
+
+    /// Returns what the alarm says of itself.
+    pub fn description(&self) -> String {
+        self.alarm.why.chars().take(1024).collect()
+    }
+
+    /// Returns how CloudWatch writes the comparison.
+    pub fn comparison(&self) -> &'static str {
+        match self.alarm.condition.comparison {
+            Comparison::AtLeast => "GreaterThanOrEqualToThreshold",
+            Comparison::Above => "GreaterThanThreshold",
+            Comparison::Below => "LessThanThreshold",
+        }
+    }
+
+    /// Returns how CloudWatch writes what silence means.
+    pub fn missing_data(&self) -> &'static str {
+        match self.alarm.missing_data {
+            MissingData::Breaching => "breaching",
+            MissingData::Missing => "missing",
+            MissingData::NotBreaching => "notBreaching",
+        }
+    }
+
+    /// Returns every field that is compared, as text; what is read from AWS is put the same way.
+    pub fn fields(&self, instance: &str) -> BTreeMap<&'static str, String> {
+        let (metric, expression) = self.metric();
+        let alarm = &self.alarm;
+        let mut fields = fields(
+            alarm.namespace,
+            metric,
+            &self.dimensions(instance),
+            alarm.statistic,
+            alarm.period_s,
+            expression.as_deref(),
+        );
+        fields.extend([
+            ("AlarmDescription", self.description()),
+            ("ComparisonOperator", self.comparison().to_owned()),
+            ("Threshold", alarm.condition.threshold.to_string()),
+            ("EvaluationPeriods", alarm.periods.to_string()),
+            ("TreatMissingData", self.missing_data().to_owned()),
+            ("ActionsEnabled", true.to_string()),
+            ("AlarmActions", self.actions.join(" ")),
+        ]);
+        fields
+    }
+}
+
+/// Returns the fields of a metric; of an alarm on an expression those of the metric in it.
+pub fn fields(
+    namespace: &str,
+    metric: &str,
+    dimensions: &BTreeMap<String, String>,
+    statistic: &str,
+    period: u32,
+    expression: Option<&str>,
+) -> BTreeMap<&'static str, String> {
+    let dimensions: Vec<String> = dimensions
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let mut fields = BTreeMap::from([
+        ("Namespace", namespace.to_owned()),
+        ("MetricName", metric.to_owned()),
+        ("Dimensions", dimensions.join(" ")),
+        ("Statistic", statistic.to_owned()),
+        ("Period", period.to_string()),
+    ]);
+    if let Some(expression) = expression {
+        fields.insert("Expression", expression.to_owned());
+    }
+    fields
+}
+
+/// Returns the topic that alarms go to.
+pub fn topic_arn(name: &Name, spec: &Spec, place: &Place) -> String {
+    spec.topic.clone().unwrap_or_else(|| place.arn("sns", &name.topic()))
+}
+
+/// Recovery and reboot are actions of EC2
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/UsingAlarmActions.html>).
+fn actions(alarm: &Alarm, topic: &str, place: &Place) -> Vec<String> {
+    let deed = |what: &str| format!("arn:{}:automate:{}:ec2:{what}", place.partition(), place.region);
+    let mut actions = match alarm.action {
+        action if action.starts_with("recover") => vec![deed("recover")],
+        action if action.starts_with("reboot") => vec![deed("reboot")],
+        _ => Vec::new(),
+    };
+    actions.push(topic.to_owned());
+    actions
+}
