@@ -1,51 +1,9 @@
 //! The only place that reads AWS error codes.
 
+use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-/// Why a call gave no answer that can be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// Nobody to call as, or AWS does not know the one we called as.
-    #[error("{action}: no usable AWS credentials: {cause}")]
-    Credentials {
-        /// The call, as IAM names it: `ec2:DescribeInstanceTypes`.
-        action: &'static str,
-        /// What the SDK or AWS said.
-        cause: String,
-    },
-    /// No connection, or no answer in time.
-    #[error("{action}: AWS does not answer: {cause}")]
-    Unreachable {
-        /// The call, as IAM names it.
-        action: &'static str,
-        /// What the SDK said.
-        cause: String,
-    },
-    /// The caller may not do this.
-    #[error("{action}: not permitted: {cause}")]
-    Denied {
-        /// The call, as IAM names it: the permission that is missing.
-        action: &'static str,
-        /// What AWS said.
-        cause: String,
-    },
-    /// AWS answered with another error, also after retries.
-    #[error("{action}: {cause}")]
-    Refused {
-        /// The call, as IAM names it.
-        action: &'static str,
-        /// Code and message.
-        cause: String,
-    },
-    /// AWS answered, but not with what it documents.
-    #[error("{action}: the answer cannot be used: {cause}")]
-    Malformed {
-        /// The call, as IAM names it.
-        action: &'static str,
-        /// What is missing or wrong.
-        cause: String,
-    },
-}
+pub use crate::domain::call::{CallError, Refusal};
 
 const DENIED: &[&str] = &[
     "AccessDenied",
@@ -67,11 +25,114 @@ const CREDENTIALS: &[&str] = &[
     "UnrecognizedClientException",
 ];
 
+/// Codes that somebody branches on, by what they mean.
+const REFUSALS: &[(Refusal, &[&str])] = &[
+    (
+        Refusal::Exists,
+        &[
+            "EntityAlreadyExists",
+            "InvalidGroup.Duplicate",
+            "InvalidPermission.Duplicate",
+            "ParameterAlreadyExists",
+            "ResourceAlreadyExistsException",
+        ],
+    ),
+    (
+        Refusal::Missing,
+        &[
+            "DashboardNotFoundError",
+            "InvalidAMIID.NotFound",
+            "InvalidGroup.NotFound",
+            "InvalidInstanceID.NotFound",
+            "InvalidPermission.NotFound",
+            "InvalidSecurityGroupID.NotFound",
+            "InvalidSecurityGroupRuleId.NotFound",
+            "InvalidSubnetID.NotFound",
+            "InvalidVolume.NotFound",
+            "InvalidVpcID.NotFound",
+            "NoSuchEntity",
+            "NotFound",
+            "NotFoundException",
+            "ParameterNotFound",
+            "ResourceNotFound",
+            "ResourceNotFoundException",
+            "InvalidResourceId",
+            "NoSuchResourceException",
+            "InvocationDoesNotExist",
+        ],
+    ),
+    (
+        Refusal::NotYet,
+        &[
+            "ConcurrentModification",
+            "ConcurrentModificationException",
+            "DeleteConflict",
+            "DependencyViolation",
+            "EntityTemporarilyUnmodifiable",
+            "IncorrectInstanceState",
+            "OperationAbortedException",
+            "ResourceInUse",
+        ],
+    ),
+    (
+        Refusal::Capacity,
+        &[
+            "InsufficientFreeAddressesInSubnet",
+            "InsufficientHostCapacity",
+            "InsufficientInstanceCapacity",
+            "Unsupported",
+        ],
+    ),
+    (
+        Refusal::Quota,
+        &[
+            "InstanceLimitExceeded",
+            "LimitExceeded",
+            "LimitExceededException",
+            "ParameterLimitExceeded",
+            "ResourceLimitExceeded",
+            "SecurityGroupLimitExceeded",
+            "VcpuLimitExceeded",
+            "VolumeLimitExceeded",
+        ],
+    ),
+    (
+        Refusal::Throttled,
+        &[
+            "PriorRequestNotComplete",
+            "RequestLimitExceeded",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "SlowDown",
+            "Throttled",
+            "ThrottledException",
+            "Throttling",
+            "ThrottlingException",
+            "TooManyRequestsException",
+            "TooManyUpdates",
+        ],
+    ),
+    (Refusal::TokenReused, &["IdempotentParameterMismatch"]),
+    (Refusal::TokenSpent, &["IdempotentInstanceTerminated"]),
+    (Refusal::Protected, &["OperationNotPermitted"]),
+    (Refusal::DryRun, &["DryRunOperation"]),
+];
+
+/// Returns what kind of refusal a code is; none for one that is not listed.
+fn refusal(code: &str, message: &str) -> Option<Refusal> {
+    let listed = REFUSALS
+        .iter()
+        .find(|(_, codes)| codes.contains(&code))
+        .map(|(refusal, _)| *refusal);
+    // A profile that was just made is not known to EC2 for some seconds.
+    let profile = code == "InvalidParameterValue" && message.to_lowercase().contains("instance profile");
+    listed.or(profile.then_some(Refusal::NotYet))
+}
+
 /// Sorts an error of the SDK.
-pub fn classify<E, R>(action: &'static str, error: &SdkError<E, R>) -> CallError
+pub fn classify<E>(action: &'static str, error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
 {
     let chain = || DisplayErrorContext(error).to_string();
     match error {
@@ -82,10 +143,21 @@ where
                 (Some(code), None) => code.to_owned(),
                 (None, message) => message.unwrap_or("an error without a code").to_owned(),
             };
-            match code {
-                Some(code) if DENIED.contains(&code) => CallError::Denied { action, cause },
-                Some(code) if CREDENTIALS.contains(&code) => CallError::Credentials { action, cause },
-                _ => CallError::Refused { action, cause },
+            let why = code.and_then(|code| refusal(code, message.unwrap_or_default()));
+            match (code, why) {
+                (Some(code), _) if DENIED.contains(&code) => CallError::Denied { action, cause },
+                (Some(code), _) if CREDENTIALS.contains(&code) => CallError::Credentials { action, cause },
+                (_, Some(why)) => CallError::Refused { action, why, cause },
+                // The server failed, before or after it did what was asked.
+                (_, None) if context.raw().status().as_u16() >= 500 => CallError::Unreachable {
+                    action,
+                    cause: format!("{}, {cause}", context.raw().status().as_u16()),
+                },
+                _ => CallError::Refused {
+                    action,
+                    why: Refusal::Other,
+                    cause,
+                },
             }
         }
         SdkError::TimeoutError(_) => CallError::Unreachable {

@@ -12,6 +12,7 @@ pub mod owner;
 pub mod record;
 pub mod report;
 pub mod resource;
+pub mod secret;
 pub mod spec;
 pub mod step;
 pub mod up;

@@ -1,0 +1,525 @@
+//! The engine's cloud: the calls behind each operation on one deployment.
+
+use super::clients::Clients;
+use super::error::{CallError, Refusal, classify};
+use super::instance::Earnest;
+use super::{alarm, dashboard, instance, logs, observe, parameter, role, security_group, topic};
+use crate::domain::deployment::down;
+use crate::domain::deployment::name::{Host, Name, Place};
+use crate::domain::deployment::operation::{Launch, Operation, TagTarget};
+use crate::domain::deployment::owner::{GENERATION, KEPT, Owner, Tags, told};
+use crate::domain::deployment::record::{Phase, Record};
+use crate::domain::deployment::report::{Report, WAITING};
+use crate::domain::deployment::resource;
+use crate::domain::deployment::resource::alarm::topic_arn;
+use crate::domain::deployment::secret::Secret;
+use crate::domain::deployment::up;
+use crate::domain::host_script;
+use crate::engine::port::{Cloud, Done, Found, Ids, Sight};
+
+const SEND: &str = "ssm:SendCommand";
+const INVOCATION: &str = "ssm:GetCommandInvocation";
+
+/// Lines of the console that are shown while a host is waited for.
+const CONSOLE_LINES: usize = 1;
+
+/// A deployment and the clients to reach it.
+#[derive(Debug)]
+pub struct Deployed {
+    clients: Clients,
+    place: Place,
+    record: Record,
+    owner: Owner,
+    secret: Option<Secret>,
+    /// Command that drains an instance, once it is sent.
+    drains: tokio::sync::Mutex<std::collections::BTreeMap<String, String>>,
+    /// Looks at hosts so far, for what is not asked each time.
+    looks: std::sync::atomic::AtomicUsize,
+}
+
+impl Deployed {
+    /// Takes a deployment; `secret` is the token that `CreateToken` writes.
+    pub fn new(clients: Clients, place: Place, record: Record, secret: Option<Secret>) -> Self {
+        Self {
+            owner: record.owner(),
+            clients,
+            place,
+            record,
+            secret,
+            drains: tokio::sync::Mutex::default(),
+            looks: std::sync::atomic::AtomicUsize::new(0),
+        }
+    }
+
+    fn name(&self) -> &Name {
+        &self.owner.name
+    }
+
+    fn role(&self) -> String {
+        self.name().role(&self.place.region)
+    }
+
+    fn tags(&self, address: &str) -> Tags {
+        up::tags(&self.record, address)
+    }
+
+    fn topic(&self) -> String {
+        topic_arn(self.name(), &self.record.spec, &self.place)
+    }
+
+    fn log_arn(&self) -> String {
+        self.place.arn("logs", &format!("log-group:{}", self.name().log_group()))
+    }
+
+    fn dashboard(&self) -> String {
+        self.name().dashboard(&self.place.region)
+    }
+
+    /// Says whose something is by its tags.
+    fn claim(&self, tags: &Tags, address: &str, what: &str) -> Found {
+        if self.owner.owns(tags, address) {
+            Found::Ours(None)
+        } else {
+            Found::Foreign(format!("{what} {}", told(tags)))
+        }
+    }
+
+    async fn launch(&self, launch: &Launch, ids: &Ids) -> Result<Done, CallError> {
+        let group = launch.group.as_ref().or_else(|| ids.get("security-group"));
+        let profile = self.role();
+        let id = instance::run(
+            &self.clients,
+            &self.record.spec,
+            launch,
+            group.map(String::as_str),
+            Some(&profile),
+            Earnest::Real,
+        )
+        .await?;
+        let rung = launch.ladder.get(launch.from);
+        let first = launch.ladder.first();
+        let notes = match (rung, first) {
+            (Some(rung), Some(first)) if rung != first => vec![format!(
+                "launched as {} in {} instead of {} in {}",
+                rung.instance_type, rung.subnet.zone, first.instance_type, first.subnet.zone
+            )],
+            _ => Vec::new(),
+        };
+        Ok(Done { id: Some(id), notes })
+    }
+
+    async fn tag(&self, target: &TagTarget, tags: &Tags) -> Result<(), CallError> {
+        let clients = &self.clients;
+        match target {
+            TagTarget::Ec2(id) => instance::set_tags(clients, id, tags).await,
+            TagTarget::Role => role::tag_role(clients, &self.role(), tags).await,
+            TagTarget::InstanceProfile => role::tag_profile(clients, &self.role(), tags).await,
+            TagTarget::Parameter(name) => parameter::set_tags(clients, name, tags).await,
+            TagTarget::LogGroup => logs::set_tags(clients, &self.log_arn(), tags).await,
+            TagTarget::Topic => topic::set_tags(clients, &self.topic(), tags).await,
+            TagTarget::Alarm(name) => {
+                let arn = self.place.arn("cloudwatch", &format!("alarm:{name}"));
+                alarm::set_tags(clients, &arn, tags).await
+            }
+        }
+    }
+
+    /// Removes alarms; AWS removes none of them where one is gone already, so what is left is asked for.
+    async fn delete_alarms(&self, names: &[String]) -> Result<(), CallError> {
+        match alarm::delete(&self.clients, names).await {
+            Err(error) if error.refusal() == Some(Refusal::Missing) => {
+                let there = alarm::beginning(&self.clients, &self.name().alarm_prefix()).await?;
+                let left: Vec<String> = names.iter().filter(|name| there.contains_key(*name)).cloned().collect();
+                if left.is_empty() {
+                    return Ok(());
+                }
+                alarm::delete(&self.clients, &left).await
+            }
+            other => other,
+        }
+    }
+
+    /// Asks the host to let jobs finish and to unregister its runner.
+    async fn drain(&self, id: &str, seconds: u32) -> Result<Done, CallError> {
+        let agent = self.name().as_str();
+        let script = host_script::drain(seconds, agent);
+        let answer = self
+            .clients
+            .ssm
+            .send_command()
+            .document_name("AWS-RunShellScript")
+            .instance_ids(id)
+            .comment(format!("dataops-infra down --name {}", self.name()))
+            .parameters("commands", vec![script])
+            .parameters("executionTimeout", vec![(seconds + 120).to_string()])
+            .send()
+            .await
+            .map_err(|error| classify(SEND, &error));
+        match answer {
+            Ok(answer) => {
+                let command = answer
+                    .command()
+                    .and_then(|command| command.command_id())
+                    .unwrap_or_default();
+                self.drains.lock().await.insert(id.to_owned(), command.to_owned());
+                Ok(Done::default())
+            }
+            // A host that Systems Manager does not know cannot be asked; its registration stays behind.
+            Err(error) if matches!(error.refusal(), Some(Refusal::Other | Refusal::Missing | Refusal::NotYet)) => {
+                Ok(Done {
+                    id: None,
+                    notes: vec![format!(
+                        "the host cannot be asked to finish its jobs and to unregister ({error}); the runner may still \
+                         be listed on the platform, where its owner can delete it"
+                    )],
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn drained(&self, id: &str) -> Result<Sight, CallError> {
+        let command = self.drains.lock().await.get(id).cloned();
+        let Some(command) = command.filter(|command| !command.is_empty()) else {
+            return Ok(Sight::Come(Done::default()));
+        };
+        let answer = self
+            .clients
+            .ssm
+            .get_command_invocation()
+            .command_id(command)
+            .instance_id(id)
+            .send()
+            .await
+            .map_err(|error| classify(INVOCATION, &error));
+        let answer = match answer {
+            Err(error) if error.refusal() == Some(Refusal::Missing) => {
+                return Ok(Sight::NotYet("the host has not taken the command yet".to_owned()));
+            }
+            other => other?,
+        };
+        let status = answer.status().map_or("", |status| status.as_str());
+        let said = answer.standard_output_content().unwrap_or_default();
+        Ok(match status {
+            "Success" => {
+                let outcome = host_script::Drained::read(said);
+                if outcome.busy {
+                    Sight::Never(format!(
+                        "jobs still run: {}; wait longer with --drain-timeout, or end them with --no-drain",
+                        outcome.says
+                    ))
+                } else {
+                    Sight::Come(Done {
+                        id: None,
+                        notes: vec![outcome.says],
+                    })
+                }
+            }
+            "Pending" | "InProgress" | "Delayed" => Sight::NotYet("jobs are finishing".to_owned()),
+            other => Sight::Come(Done {
+                id: None,
+                notes: vec![format!(
+                    "draining ended as {other}; the runner may still be listed on the platform, where its owner can \
+                     delete it"
+                )],
+            }),
+        })
+    }
+
+    /// Looks at a host: its instance, its report, and that the deployment is still wanted.
+    async fn host(&self, host: Host, ids: &Ids, online: bool) -> Result<Sight, CallError> {
+        let address = host.address("host");
+        let id = ids.get(&address).cloned().unwrap_or_default();
+        let names = [self.name().record(), self.name().report(host)];
+        let (found, parameters) = tokio::join!(
+            instance::one(&self.clients, &id),
+            parameter::read(&self.clients, &names, false),
+        );
+        let (found, parameters) = (found?, parameters?);
+        if let Some(record) = parameters.get(&names[0]) {
+            match Record::read(self.name(), &record.value) {
+                Ok(record) if record.generation == self.owner.generation && record.phase == Phase::Present => {}
+                Ok(_) => return Ok(Sight::Never("another run removes the deployment".to_owned())),
+                Err(unreadable) => return Ok(Sight::Never(unreadable.to_string())),
+            }
+        } else {
+            return Ok(Sight::Never("the deployment's record is gone".to_owned()));
+        }
+        let Some(instance) = found else {
+            return Ok(Sight::NotYet(format!("{id} is not visible yet")));
+        };
+        let it = &instance.it;
+        if it.is_gone() {
+            let why = it.why.clone().unwrap_or_else(|| "AWS gives no reason".to_owned());
+            return Ok(Sight::Never(format!("{id} is {}: {why}", it.state)));
+        }
+        let report = parameters.get(&names[1]).map(|parameter| Report::read(&parameter.value));
+        let report = report.filter(|report| report.is_of(&self.owner.generation, Some(&id)));
+        let stage = report.as_ref().map_or("waiting", |report| report.stage.as_str());
+        if online && stage == "failed" {
+            let report = report.unwrap_or_default();
+            return Ok(Sight::Never(format!(
+                "the host failed at {}: {}",
+                report.failed_stage.as_deref().unwrap_or("an unknown stage"),
+                report.detail.as_deref().unwrap_or("it gives no reason")
+            )));
+        }
+        if it.state == "running" && (!online || stage == "online") {
+            let detail = report.and_then(|report| report.detail).filter(|detail| !detail.is_empty());
+            return Ok(Sight::Come(Done {
+                id: None,
+                notes: detail.into_iter().collect(),
+            }));
+        }
+        let mut evidence = format!("{id} is {}, host at stage {stage}", it.state);
+        let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if it.state == "running" && looks % 6 == 5 {
+            // The console is minutes behind and only evidence: that it cannot be read is no failure.
+            if let Ok(lines) = instance::console(&self.clients, &id, CONSOLE_LINES).await
+                && let [line] = lines.as_slice()
+            {
+                let line: String = line.chars().take(160).collect();
+                evidence.push_str(&format!("; console: {line}"));
+            }
+        }
+        Ok(Sight::NotYet(evidence))
+    }
+
+    async fn tagged_parameter(&self, name: &str, address: &str) -> Result<Found, CallError> {
+        match parameter::tags(&self.clients, name).await {
+            Ok(tags) => Ok(self.claim(&tags, address, &format!("parameter {name}"))),
+            Err(error) if error.refusal() == Some(Refusal::Missing) => Ok(Found::Absent),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Cloud for Deployed {
+    async fn perform(&self, operation: &Operation, ids: &Ids) -> Result<Done, CallError> {
+        let clients = &self.clients;
+        let name = self.name();
+        match operation {
+            Operation::CreateRecord(record) => {
+                let tags = self.tags("record");
+                parameter::create(clients, &name.record(), &record.text(), false, None, &tags).await?;
+            }
+            Operation::UpdateRecord(record, version) => {
+                parameter::overwrite(clients, &name.record(), &record.text(), false, *version).await?;
+            }
+            Operation::DeleteRecord => parameter::delete(clients, &name.record()).await?,
+            Operation::CreateReport(host) => {
+                let tags = self.tags(&host.address("report"));
+                parameter::create(clients, &name.report(*host), WAITING, false, None, &tags).await?;
+            }
+            Operation::DeleteReport(host) => parameter::delete(clients, &name.report(*host)).await?,
+            Operation::CreateToken => {
+                let tags = self.tags("token");
+                let value = self.secret.as_ref().map_or("", Secret::reveal);
+                let key = self.record.spec.disk.kms_key.as_deref();
+                parameter::create(clients, &name.token(), value, true, key, &tags).await?;
+            }
+            Operation::UpdateToken => {
+                let value = self.secret.as_ref().map_or("", Secret::reveal);
+                parameter::overwrite(clients, &name.token(), value, true, 0).await?;
+            }
+            Operation::DeleteToken => parameter::delete(clients, &name.token()).await?,
+            Operation::CreateRole { trust } => {
+                role::create_role(clients, &self.role(), trust, &self.tags("role")).await?;
+            }
+            Operation::UpdateTrust { trust } => role::update_trust(clients, &self.role(), trust).await?,
+            Operation::PutRolePolicy { policy } => role::put_policy(clients, &self.role(), policy).await?,
+            Operation::DeleteRolePolicy => role::delete_policy(clients, &self.role()).await?,
+            Operation::DeleteRole => role::delete_role(clients, &self.role()).await?,
+            Operation::CreateInstanceProfile => {
+                role::create_profile(clients, &self.role(), &self.tags("instance-profile")).await?;
+            }
+            Operation::AddRole => role::add_role(clients, &self.role()).await?,
+            Operation::RemoveRole(other) => role::remove_role(clients, &self.role(), other).await?,
+            Operation::DeleteInstanceProfile => role::delete_profile(clients, &self.role()).await?,
+            Operation::CreateSecurityGroup { vpc } => {
+                let tags = self.tags("security-group");
+                let id = security_group::create(clients, &name.security_group(), vpc, &tags).await?;
+                return Ok(Done {
+                    id: Some(id),
+                    notes: Vec::new(),
+                });
+            }
+            Operation::RevokeIngress { group, .. } => security_group::revoke_ingress(clients, group).await?,
+            Operation::OpenEgress { group } => security_group::open_egress(clients, group).await?,
+            Operation::DeleteSecurityGroup { group } => security_group::delete(clients, group).await?,
+            Operation::CreateLogGroup => {
+                logs::create(clients, &name.log_group(), &self.tags("logs")).await?;
+            }
+            Operation::SetRetention { days } => {
+                logs::set_retention(clients, &name.log_group(), *days).await?;
+            }
+            Operation::AdoptLogGroup => {
+                logs::set_tags(clients, &self.log_arn(), &self.tags("logs")).await?;
+                logs::remove_tag(clients, &self.log_arn(), KEPT).await?;
+            }
+            Operation::KeepLogGroup => {
+                let kept = Tags::from([(KEPT.to_owned(), self.owner.generation.to_string())]);
+                logs::set_tags(clients, &self.log_arn(), &kept).await?;
+                logs::remove_tag(clients, &self.log_arn(), GENERATION).await?;
+            }
+            Operation::DeleteLogGroup => logs::delete(clients, &name.log_group()).await?,
+            Operation::CreateTopic => topic::create(clients, &name.topic(), &self.tags("topic")).await?,
+            Operation::Subscribe(address) => {
+                let arn = topic::subscribe(clients, &self.topic(), address).await?;
+                let notes = if arn.starts_with("arn:") {
+                    Vec::new()
+                } else {
+                    vec![format!("{address} is told of alarms once its owner has confirmed the message from AWS")]
+                };
+                return Ok(Done { id: None, notes });
+            }
+            Operation::Unsubscribe { arn } => topic::unsubscribe(clients, arn).await?,
+            Operation::DeleteTopic => topic::delete(clients, &self.topic()).await?,
+            Operation::Launch(launch) => return self.launch(launch, ids).await,
+            Operation::Start { instance } => instance::start(clients, instance).await?,
+            Operation::SetMetadata { instance } => instance::set_metadata(clients, instance).await?,
+            Operation::SetSecurityGroups { instance } => {
+                let group = ids.get("security-group").map_or("", String::as_str);
+                instance::set_groups(clients, instance, group).await?;
+            }
+            Operation::Protect { instance, on } => instance::protect(clients, instance, *on).await?,
+            Operation::PutAlarm { rule, exists } => {
+                let instance = ids.get(&rule.host.address("host")).map_or("", String::as_str);
+                let tags = (!exists).then(|| self.tags(&rule.address));
+                alarm::put(clients, rule, instance, tags.as_ref()).await?;
+            }
+            Operation::DeleteAlarms(names) => self.delete_alarms(names).await?,
+            Operation::PutDashboard => {
+                let instances: Vec<(Host, String)> = Host::all(self.record.spec.count)
+                    .into_iter()
+                    .filter_map(|host| Some((host, ids.get(&host.address("host"))?.clone())))
+                    .collect();
+                let body = resource::dashboard::body(&self.owner, &self.record.spec, &self.place, &instances);
+                dashboard::put(clients, &self.dashboard(), &body).await?;
+            }
+            Operation::DeleteDashboard => dashboard::delete(clients, &self.dashboard()).await?,
+            Operation::Tag { target, tags } => self.tag(target, tags).await?,
+            Operation::Drain { instance, seconds } => return self.drain(instance, *seconds).await,
+            Operation::Snapshot { volume, host } => {
+                let mut tags = self.record.spec.tags.clone();
+                tags.insert("Name".to_owned(), name.host(*host));
+                tags.insert(KEPT.to_owned(), self.owner.generation.to_string());
+                let description = format!("{} before dataops-infra down", name.host(*host));
+                let id = instance::snapshot(clients, volume, &description, &tags).await?;
+                return Ok(Done {
+                    notes: vec![format!("{volume} is copied to {id}, which stays")],
+                    id: Some(id),
+                });
+            }
+            Operation::KeepVolume {
+                instance,
+                volume,
+                device,
+            } => {
+                instance::keep_volume(clients, instance, device).await?;
+                let kept = Tags::from([(KEPT.to_owned(), self.owner.generation.to_string())]);
+                instance::set_tags(clients, volume, &kept).await?;
+            }
+            Operation::Terminate { instance } => instance::terminate(clients, instance).await?,
+            Operation::WaitOnline(_)
+            | Operation::WaitRunning(_)
+            | Operation::WaitGone { .. }
+            | Operation::VerifyGone(_) => {}
+        }
+        Ok(Done::default())
+    }
+
+    async fn look(&self, operation: &Operation, _ids: &Ids) -> Result<Found, CallError> {
+        let clients = &self.clients;
+        let name = self.name();
+        match operation {
+            Operation::CreateRecord(record) | Operation::UpdateRecord(record, _) => {
+                let parameter = name.record();
+                let read = parameter::read(clients, std::slice::from_ref(&parameter), false).await?;
+                Ok(match read.get(&parameter) {
+                    None => Found::Absent,
+                    Some(read) if read.value == record.text() => Found::Ours(None),
+                    Some(_) if matches!(operation, Operation::UpdateRecord(..)) => Found::Absent,
+                    Some(_) => Found::Foreign(format!("another run's record in {parameter}")),
+                })
+            }
+            Operation::CreateReport(host) => {
+                self.tagged_parameter(&name.report(*host), &host.address("report")).await
+            }
+            Operation::CreateToken => self.tagged_parameter(&name.token(), "token").await,
+            Operation::CreateRole { .. } => Ok(match role::role(clients, &self.role()).await? {
+                None => Found::Absent,
+                Some(role) => self.claim(&role.tags, "role", &format!("role {}", self.role())),
+            }),
+            Operation::CreateInstanceProfile => Ok(match role::profile(clients, &self.role()).await? {
+                None => Found::Absent,
+                Some(profile) => {
+                    let what = format!("instance profile {}", self.role());
+                    self.claim(&profile.tags, "instance-profile", &what)
+                }
+            }),
+            Operation::AddRole => Ok(match role::profile(clients, &self.role()).await? {
+                Some(profile) if profile.it.roles.contains(&self.role()) => Found::Ours(None),
+                _ => Found::Absent,
+            }),
+            Operation::CreateSecurityGroup { vpc } => {
+                let groups = security_group::named(clients, &[name.security_group()]).await?;
+                let group = groups.into_iter().find(|group| group.it.vpc == *vpc);
+                Ok(match group {
+                    None => Found::Absent,
+                    Some(group) if self.owner.owns(&group.tags, "security-group") => {
+                        Found::Ours(Some(group.it.id))
+                    }
+                    Some(group) => {
+                        Found::Foreign(format!("security group {} {}", group.it.id, told(&group.tags)))
+                    }
+                })
+            }
+            Operation::CreateLogGroup => match logs::tags(clients, &self.log_arn()).await {
+                Ok(tags) => Ok(self.claim(&tags, "logs", &format!("log group {}", name.log_group()))),
+                Err(error) if error.refusal() == Some(Refusal::Missing) => Ok(Found::Absent),
+                Err(error) => Err(error),
+            },
+            Operation::Launch(launch) => {
+                let token = launch.tokens.get(launch.from);
+                let instances = instance::named(clients, std::slice::from_ref(name)).await?;
+                let made = instances
+                    .into_iter()
+                    .find(|instance| Some(&instance.it.client_token) == token && !instance.it.is_gone());
+                Ok(made.map_or(Found::Absent, |instance| Found::Ours(Some(instance.it.id))))
+            }
+            // The rest can be done again without harm.
+            _ => Ok(Found::Absent),
+        }
+    }
+
+    async fn watch(&self, operation: &Operation, ids: &Ids) -> Result<Sight, CallError> {
+        match operation {
+            Operation::WaitOnline(host) => self.host(*host, ids, true).await,
+            Operation::WaitRunning(host) => self.host(*host, ids, false).await,
+            Operation::WaitGone { instance } => {
+                let found = instance::one(&self.clients, instance).await?;
+                Ok(match found {
+                    Some(found) if found.it.state != "terminated" => {
+                        Sight::NotYet(format!("{instance} is {}", found.it.state))
+                    }
+                    _ => Sight::Come(Done::default()),
+                })
+            }
+            Operation::VerifyGone(removal) => {
+                let seen = observe::observe(&self.clients, &self.place, std::slice::from_ref(self.name())).await?;
+                let left = seen
+                    .values()
+                    .flat_map(|observed| down::left(&self.record, observed, removal))
+                    .collect::<Vec<_>>();
+                Ok(if left.is_empty() {
+                    Sight::Come(Done::default())
+                } else {
+                    Sight::NotYet(format!("still there: {}", left.join(", ")))
+                })
+            }
+            Operation::Drain { instance, .. } => self.drained(instance).await,
+            _ => Ok(Sight::Come(Done::default())),
+        }
+    }
+}
