@@ -5,6 +5,7 @@ use super::error::{CallError, Refusal, classify};
 use super::instance::Earnest;
 use super::{alarm, dashboard, instance, logs, observe, parameter, role, security_group, topic};
 use crate::domain::deployment::down;
+use crate::domain::deployment::drained::Drained;
 use crate::domain::deployment::name::{Host, Name, Place};
 use crate::domain::deployment::operation::{Launch, Operation, TagTarget};
 use crate::domain::deployment::owner::{GENERATION, KEPT, Owner, Tags, told};
@@ -140,9 +141,8 @@ impl Deployed {
     }
 
     /// Asks the host to let jobs finish and to unregister its runner.
-    async fn drain(&self, id: &str, seconds: u32) -> Result<Done, CallError> {
-        let agent = self.name().as_str();
-        let script = host_script::drain(seconds, agent);
+    async fn drain(&self, host: Host, id: &str, seconds: u32) -> Result<Done, CallError> {
+        let script = host_script::drain(seconds, &self.name().host(host));
         let answer = self
             .clients
             .ssm
@@ -202,7 +202,7 @@ impl Deployed {
         let said = answer.standard_output_content().unwrap_or_default();
         Ok(match status {
             "Success" => {
-                let outcome = host_script::Drained::read(said);
+                let outcome = Drained::read(said);
                 if outcome.busy {
                     Sight::Never(format!(
                         "jobs still run: {}; wait longer with --drain-timeout, or end them with --no-drain",
@@ -399,7 +399,11 @@ impl Cloud for Deployed {
             }
             Operation::DeleteDashboard => dashboard::delete(clients, &self.dashboard()).await?,
             Operation::Tag { target, tags } => self.tag(target, tags).await?,
-            Operation::Drain { instance, seconds } => return self.drain(instance, *seconds).await,
+            Operation::Drain {
+                host,
+                instance,
+                seconds,
+            } => return self.drain(*host, instance, *seconds).await,
             Operation::Snapshot { volume, host } => {
                 let mut tags = self.record.spec.tags.clone();
                 tags.insert("Name".to_owned(), name.host(*host));

@@ -106,7 +106,11 @@ pub async fn observe(
         dashboards,
         topics,
     };
-    let sorted = names.iter().map(|name| sort(clients, place, name, &answers));
+    let answers = &answers;
+    let sorted = names
+        .iter()
+        .cloned()
+        .map(|name| async move { sort(clients, place, &name, answers).await });
     let sorted: Vec<Result<(Name, Observed), CallError>> =
         stream::iter(sorted).buffer_unordered(AT_ONCE).collect().await;
     sorted.into_iter().collect()
@@ -145,7 +149,7 @@ async fn identities(clients: &Clients, region: &str, names: &[Name]) -> Result<I
     } else {
         None
     };
-    let read = names.iter().map(|name| {
+    let read = names.iter().cloned().map(|name| {
         let known = &known;
         async move {
             let full = name.role(region);
@@ -160,7 +164,7 @@ async fn identities(clients: &Clients, region: &str, names: &[Name]) -> Result<I
                 if ask_profile { role::profile(clients, &full).await } else { Ok(None) }
             };
             let (role, profile) = tokio::try_join!(role, profile)?;
-            Ok::<_, CallError>((name.clone(), role, profile))
+            Ok::<_, CallError>((name, role, profile))
         }
     });
     let read: Vec<Result<_, CallError>> = stream::iter(read).buffer_unordered(AT_ONCE).collect().await;
@@ -184,13 +188,13 @@ async fn dashboards(
     } else {
         None
     };
-    let read = names.iter().map(|name| {
+    let read = names.iter().cloned().map(|name| {
         let known = &known;
         async move {
             let full = name.dashboard(region);
             let there = known.as_ref().is_none_or(|known| known.contains(&full));
             let body = if there { dashboard::read(clients, &full).await? } else { None };
-            Ok::<_, CallError>((name.clone(), body))
+            Ok::<_, CallError>((name, body))
         }
     });
     let read: Vec<Result<_, CallError>> = stream::iter(read).buffer_unordered(AT_ONCE).collect().await;
@@ -202,9 +206,9 @@ async fn topics(
     place: &Place,
     names: &[Name],
 ) -> Result<BTreeMap<Name, Option<Topic>>, CallError> {
-    let read = names.iter().map(|name| async move {
+    let read = names.iter().cloned().map(|name| async move {
         let topic = topic::read(clients, &place.arn("sns", &name.topic())).await?;
-        Ok::<_, CallError>((name.clone(), topic))
+        Ok::<_, CallError>((name, topic))
     });
     let read: Vec<Result<_, CallError>> = stream::iter(read).buffer_unordered(AT_ONCE).collect().await;
     read.into_iter().collect()

@@ -90,12 +90,22 @@ fn ours<'a>(owner: &Owner, observed: &'a Observed) -> Vec<(String, &'a Tagged<In
 
 /// Returns what is left of a deployment besides its record, in words.
 pub fn left(record: &Record, observed: &Observed, removal: &Removal) -> Vec<String> {
-    down(record, None, observed, removal)
+    let mut left: Vec<String> = down(record, None, observed, removal)
         .steps
         .iter()
-        .filter(|step| matches!(step.action, Action::Delete) && step.address != "record")
+        .filter(|step| step.action == Action::Delete && step.address != "record")
         .map(|step| format!("{} ({})", step.address, step.reason))
-        .collect()
+        .collect();
+    let owner = record.owner();
+    let hosts = ours(&owner, observed);
+    let going = observed.volumes.iter().filter(|volume| {
+        let of_host = hosts
+            .iter()
+            .any(|(_, host)| volume.it.instance.as_ref() == Some(&host.it.id));
+        of_host && !volume.tags.contains_key(KEPT)
+    });
+    left.extend(going.map(|volume| format!("volume {}", volume.it.id)));
+    left
 }
 
 /// Works out the steps.
@@ -284,6 +294,7 @@ fn hosts(
                 "jobs finish, then the runner is unregistered",
                 &["removing"],
                 Operation::Drain {
+                    host,
                     instance: id.clone(),
                     seconds,
                 },

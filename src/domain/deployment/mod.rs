@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod down;
+pub mod drained;
 pub mod name;
 pub mod observed;
 pub mod operation;
@@ -16,3 +17,4 @@ pub mod secret;
 pub mod spec;
 pub mod step;
 pub mod up;
+pub mod user_data;

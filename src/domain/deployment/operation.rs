@@ -153,7 +153,9 @@ pub enum Operation {
     },
     /// Lets jobs finish and unregisters the runner.
     Drain {
-        /// The instance.
+        /// The host.
+        host: Host,
+        /// Its instance.
         instance: String,
         /// Seconds that jobs may take.
         seconds: u32,

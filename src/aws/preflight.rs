@@ -1,0 +1,1 @@
+//! Reads what must hold before the first create.
