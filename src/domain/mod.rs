@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod contention;
 pub mod disk;
 pub mod explain;
+pub mod host_script;
 pub mod memory;
 pub mod parallel;
 pub mod plan;

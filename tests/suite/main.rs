@@ -9,6 +9,7 @@ mod catalog_data;
 mod catalog_refresh;
 mod cli;
 mod golden;
+mod host_script;
 mod iam;
 mod layering;
 mod readme;
