@@ -253,7 +253,8 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
 pub fn drain(seconds: u32, agent_name: &str) -> String {
     let holes = [
         ("AGENT", quote(agent_name)),
-        ("DRAIN_SECONDS", quote(&seconds.to_string())),
+        // `timeout 0` would wait for ever.
+        ("DRAIN_SECONDS", quote(&seconds.max(1).to_string())),
     ];
     fill(DRAIN, &holes)
 }

@@ -10,7 +10,7 @@ STATE=$ROOT/var/lib/dataops-infra
 
 answer() {
     printf '{"drained":%s,"unregistered":"%s","detail":"%s"}\n' "$drained" "$1" \
-        "$(printf '%s' "$2" | tr '\n"\\' '   ' | tr -dc '[:print:]' | sed -E 's/(gl[a-z]+-|GR1348941)[A-Za-z0-9_.-]{8,}/[masked]/g' | tail -c 900)"
+        "$(printf '%s' "$2" | tr '\012\042\134' '   ' | tr -dc '[:print:]' | sed -E 's/(gl[a-z]+-|GR1348941)[A-Za-z0-9_.-]{8,}/[masked]/g' | tail -c 900)"
     exit 0
 }
 

@@ -56,12 +56,12 @@ die() {
     exit 1
 }
 
-# COMMAND...: until it succeeds, five times at most.
+# COMMAND...: until it succeeds, five times at most. Arguments are not logged: they may be secrets.
 retry() {
     local pause
     for pause in 5 10 20 40 0; do
         "$@" && return
-        say "failed: ${*:1:4}"
+        say "failed: $1"
         sleep "$pause"
     done
     return 1
@@ -78,7 +78,7 @@ put() {
     mv -f "$1.new" "$1"
 }
 
-helper() { SECRETS=$SECRETS python3 "$RUN/host.py" "$@"; }
+helper() { SECRETS=$SECRETS PYTHONIOENCODING=utf8:replace python3 "$RUN/host.py" "$@"; }
 
 # PATH: asks the instance metadata service, version 2. Its token goes through stdin.
 imds() {
@@ -125,7 +125,7 @@ finish() {
     trap - EXIT ERR
     set +e
     if [ "$code" != 0 ]; then
-        tail=$(tail -n 15 "$LOG" | helper masked)
+        tail=$(tail -n 15 "$LOG" | helper masked | tail -c 4000)
         echo "$tail" >&3
         report failed "$tail" "$WANT"
     fi
@@ -139,7 +139,7 @@ start() {
     exec 3>&1 >>"$LOG" 2>&1 </dev/null 9>"$STATE/lock"
     flock 9
     umask 022
-    mkdir -pm 700 "$RUN"
+    (umask 077 && mkdir -p "$RUN")
     rm -f "$STATE/bootstrapped"
     cat >"$RUN/host.py" <<'PYTHON'
 @@HELPER@@
