@@ -17,6 +17,7 @@ pub mod plan;
 pub mod profile;
 pub mod queueing;
 pub mod random;
+pub mod settings;
 pub mod simulation;
 pub mod sizing;
 #[cfg(test)]
