@@ -5,6 +5,7 @@ import hashlib
 import json
 
 import moto.ec2.responses.instances as instances_api
+from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
@@ -115,11 +116,10 @@ def zone_of(response):
 
 
 def zones_with(instance_type, region):
-    """Returns the zones of a region that offer a type; none if there are no data for the region."""
-    rows = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region)
-    if rows is None:
-        return None
-    return sorted({row["Location"] for row in rows if row["InstanceType"] == instance_type})
+    """Returns the zones of a region, and of these the ones that offer a type."""
+    rows = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, ())
+    every = {row["Location"] for row in rows}
+    return every, sorted({row["Location"] for row in rows if row["InstanceType"] == instance_type})
 
 
 def check_type(backend, instance_type, image_id):
@@ -139,14 +139,12 @@ def check_type(backend, instance_type, image_id):
 
 def check_zone(response, instance_type):
     """Refuses a zone without the type; a launch that names none goes where there is the type, as on AWS."""
-    zones = zones_with(instance_type, response.region)
-    if zones is None:
-        return
+    every, zones = zones_with(instance_type, response.region)
     zone = zone_of(response)
     if zone is None and zones:
         if f"{response.region}a" not in zones and not response._get_param("LaunchTemplate"):
             response.params.setdefault("Placement", {})["AvailabilityZone"] = zones[0]
-    elif zone not in zones:
+    elif zone in every and zone not in zones:
         refuse(
             "Unsupported",
             f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone "
@@ -335,7 +333,7 @@ def guard_instance_states():
 
 
 def guard_attributes():
-    """ModifyInstanceAttribute: some only while the instance is stopped, none once it has ended."""
+    """ModifyInstanceAttribute: some only while the instance is stopped, none once it has ended; volumes are told."""
 
     @replaces(EC2Backend, "modify_instance_attribute")
     def modify_instance_attribute(modify, self, instance_id, key, value):
@@ -349,6 +347,13 @@ def guard_attributes():
         if key in ("disable_api_termination", "disable_api_stop", "ebs_optimized", "source_dest_check"):
             value = str(value).lower() == "true"
         return modify(self, instance_id, key, value)
+
+    @replaces(InstanceResponse, "describe_instance_attribute")
+    def describe_instance_attribute(describe, self):
+        if self._get_param("Attribute") != "blockDeviceMapping":
+            return describe(self)
+        instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
+        return ActionResult({"InstanceId": instance.id, "BlockDeviceMappings": instance.block_device_mappings})
 
 
 def uses_group(backend, group_id):

@@ -1,4 +1,4 @@
-"""CloudWatch Logs: only retention periods that there are."""
+"""CloudWatch Logs: only retention periods that there are, and tags that go with their group."""
 
 from moto.logs.exceptions import InvalidParameterException
 from moto.logs.models import LogsBackend
@@ -9,7 +9,7 @@ DAYS = {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 182
 
 
 def repair():
-    """PutRetentionPolicy: only DAYS."""
+    """PutRetentionPolicy: only DAYS. DeleteLogGroup: a new group of the name has no tags of the old one."""
 
     @replaces(LogsBackend, "put_retention_policy")
     def put_retention_policy(put, self, log_group_name, retention_in_days):
@@ -20,3 +20,10 @@ def repair():
                 value=retention_in_days,
             )
         return put(self, log_group_name, retention_in_days)
+
+    @replaces(LogsBackend, "delete_log_group")
+    def delete_log_group(delete, self, log_group_name):
+        group = self.groups.get(log_group_name)
+        if group:
+            self.tagger.delete_all_tags_for_resource(group.arn)
+        return delete(self, log_group_name)

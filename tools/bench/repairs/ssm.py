@@ -6,6 +6,7 @@ import hashlib
 import moto.ssm.models as models
 from moto.ec2.models import ec2_backends
 from moto.ssm.exceptions import SSMException, ValidationException
+from moto.ssm.responses import SimpleSystemManagerResponse
 
 from . import replaces
 
@@ -56,15 +57,15 @@ def publish_parameters():
 def refuse_long_values():
     """PutParameter: values no longer than their tier allows."""
 
-    @replaces(models.SimpleSystemManagerBackend, "put_parameter")
-    def put_parameter(put, self, **parameters):
-        tier = parameters.get("tier") or self.default_parameter_tier
-        length = len((parameters.get("value") or "").encode())
+    @replaces(SimpleSystemManagerResponse, "put_parameter")
+    def put_parameter(put, self):
+        tier = self._get_param("Tier") or self.ssm_backend.default_parameter_tier
+        length = len((self._get_param("Value") or "").encode())
         if length > TIERS[tier]:
             raise ValidationException(
                 f"{tier} tier parameters support a maximum parameter value of {TIERS[tier]} characters."
             )
-        return put(self, **parameters)
+        return put(self)
 
 
 def encrypt_values():
