@@ -91,14 +91,16 @@ def show_what_goes_with_the_instance():
 
 
 def find_instances_fast():
-    """Looks an instance up by its id; moto goes through all of them for each volume it attaches."""
+    """Looks an instance up by its id, in the last launches first; moto goes through all for each volume it attaches."""
 
     @replaces(EC2Backend, "get_instance")
     def get_instance(get, self, instance_id):
         known = self.__dict__.setdefault("bench_instances", {})
-        if instance_id not in known:
-            known[instance_id] = get(self, instance_id)
-        return known[instance_id]
+        for reservation in reversed(self.reservations.values()):
+            if instance_id in known:
+                break
+            known.update((instance.id, instance) for instance in reservation.instances)
+        return known[instance_id] if instance_id in known else get(self, instance_id)
 
 
 def image_of(backend, image_id):
