@@ -336,6 +336,22 @@ async fn states_of_instances_are_guarded() {
         client.reboot_instances().instance_ids(&id).send().await,
         "IncorrectInstanceState",
     );
+    script.clone().send().await.expect("is changed");
+    let kept = client
+        .describe_instance_attribute()
+        .instance_id(&id)
+        .attribute(InstanceAttributeName::UserData)
+        .send()
+        .await
+        .expect("an attribute");
+    assert_eq!(kept.user_data().and_then(|data| data.value()), Some("eA=="));
+    let larger_script = SecureBlobAttributeValue::builder()
+        .value(Blob::new(vec![b'x'; 16385]))
+        .build();
+    refused(
+        script.user_data(larger_script).send().await,
+        "InvalidParameterValue",
+    );
     larger("c5.xlarge").await.expect("is changed");
     refused(larger("c5.huge").await, "InvalidParameterValue");
     refused(larger("c7g.large").await, "InvalidParameterValue");
@@ -528,6 +544,20 @@ async fn roles_and_profiles_are_as_on_aws() {
         .role_name("host");
     member.send().await.expect("is added");
     with("host").await.expect("is launched");
+    let profile_of_hosts = IamInstanceProfileSpecification::builder().name("host").build();
+    let several = launch(&ec2).max_count(3).iam_instance_profile(profile_of_hosts);
+    let three = several.clone().send().await.expect("are launched");
+    let ids = three.instances().iter().filter_map(|one| one.instance_id());
+    let answer = ec2
+        .describe_instances()
+        .set_instance_ids(Some(ids.map(str::to_owned).collect()))
+        .send()
+        .await
+        .expect("instances");
+    let three = answer.reservations()[0].instances();
+    assert_eq!(three.len(), 3);
+    assert!(three.iter().all(|one| one.iam_instance_profile().is_some()));
+    refused(several.min_count(4).send().await, "InvalidParameterValue");
     refused(
         client.delete_role().role_name("host").send().await,
         "DeleteConflict",

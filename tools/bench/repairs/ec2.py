@@ -34,6 +34,7 @@ def repair():
     show_what_goes_with_the_instance()
     find_instances_fast()
     keep_launch_parameters()
+    launch_as_many_as_asked()
     refuse_bad_launches()
     honour_client_tokens()
     guard_instance_states()
@@ -241,6 +242,24 @@ def keep_launch_parameters():
         return answer
 
 
+def launch_as_many_as_asked():
+    """RunInstances: MaxCount instances, there always being room, and all of them with the profile."""
+
+    @replaces(InstanceResponse, "run_instances")
+    def run_instances(launch, self):
+        least, most = (int(self._get_param(name, 1)) for name in ("MinCount", "MaxCount"))
+        if not 1 <= least <= most:
+            refuse("InvalidParameterValue", f"MinCount of {least} and MaxCount of {most} are no range")
+        self.params["MinCount"] = most
+        answer = launch(self)
+        arn, name = self._get_param("IamInstanceProfile.Arn"), self._get_param("IamInstanceProfile.Name")
+        for instance in answer.result.instances[1:] if arn or name else ():
+            self.ec2_backend.associate_iam_instance_profile(
+                instance_id=instance.id, iam_instance_profile_name=name, iam_instance_profile_arn=arn
+            )
+        return answer
+
+
 def refuse_bad_launches():
     """RunInstances: refuses what AWS refuses, and words a missing instance profile as EC2 does."""
 
@@ -335,7 +354,7 @@ def guard_instance_states():
 
 
 def guard_attributes():
-    """ModifyInstanceAttribute: some only while the instance is stopped, none once it has ended; volumes are told."""
+    """ModifyInstanceAttribute: some only while the instance is stopped, none once it has ended."""
 
     @replaces(EC2Backend, "modify_instance_attribute")
     def modify_instance_attribute(modify, self, instance_id, key, value):
@@ -345,10 +364,15 @@ def guard_attributes():
         if key == "instance_type":
             check_type(self, value, instance.image_id)
         if key == "user_data":
-            check_user_data(value)
+            check_user_data(value and value.as_bytes())
         if key in ("disable_api_termination", "disable_api_stop", "ebs_optimized", "source_dest_check"):
             value = str(value).lower() == "true"
         return modify(self, instance_id, key, value)
+
+    @replaces(instances_api, "parse_user_data")
+    def parse_user_data(parse, value):
+        # Of this call moto has decoded them before, and would once more.
+        return parse(base64.b64encode(value).decode() if isinstance(value, bytes) else value)
 
     @replaces(InstanceResponse, "describe_instance_attribute")
     def describe_instance_attribute(describe, self):

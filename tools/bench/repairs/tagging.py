@@ -73,7 +73,7 @@ def fits(kind, tags, tag_filters, types):
 
 
 def repair():
-    """GetResources: pages of 1 to 100, by ARN, as it was for the first; and an empty token after the last, as on AWS."""
+    """GetResources: by ARN, in pages of 1 to 100 of what was there for the first; an empty token after the last."""
 
     def get_resources(self, pagination_token, resources_per_page, tags_per_page, tag_filters, resource_type_filters):
         if not 1 <= resources_per_page <= LARGEST_PAGE:
