@@ -7,6 +7,7 @@ use aws_sdk_ec2::types::{
     InstanceBlockDeviceMappingSpecification, InstanceStateName, InstanceType, LocationType, Placement,
     ResourceType, SecureBlobAttributeValue, Tag, TagSpecification, Volume, VolumeType,
 };
+use aws_sdk_servicequotas::types::ServiceQuota;
 use aws_sdk_ssm::types::{CommandInvocationStatus, ParameterTier, ParameterType, ResourceTypeForTagging};
 use serde_json::json;
 
@@ -64,7 +65,7 @@ async fn the_quotas_of_hosts_are_there() {
     let usage = vcpus.usage_metric().expect("a metric");
     assert_eq!(usage.metric_namespace(), Some("AWS/Usage"));
     let storage = get("ebs", "L-7A658B76").await.expect("a quota");
-    assert_eq!(storage.quota().and_then(|quota| quota.value()), Some(50.0));
+    assert_eq!(storage.quota().and_then(ServiceQuota::value), Some(50.0));
     refused(get("ec2", "L-00000000").await, "NoSuchResourceException");
     assert_eq!(account.calls_of("servicequotas:GetServiceQuota").len(), 3);
 }
@@ -224,7 +225,7 @@ async fn a_launch_is_kept_as_it_was_asked_for() {
     let mut sizes: Vec<_> = volumes(&client, filter("attachment.instance-id", second))
         .await
         .iter()
-        .map(|volume| volume.size())
+        .map(Volume::size)
         .collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [Some(8), Some(20)]);
@@ -246,7 +247,7 @@ async fn a_launch_is_kept_as_it_was_asked_for() {
         .expect("an attribute");
     let protected = attribute
         .disable_api_termination()
-        .and_then(|value| value.value());
+        .and_then(AttributeBooleanValue::value);
     assert_eq!(protected, Some(true));
     let protect = async |on: bool| {
         let value = AttributeBooleanValue::builder().value(on).build();

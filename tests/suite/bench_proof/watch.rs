@@ -129,7 +129,7 @@ async fn alarms_that_aws_refuses_are_refused() {
     };
     let client = aws_sdk_cloudwatch::Client::new(&config(&account).await);
     let any = || busy(&client, "any");
-    for (right, alarm) in [
+    for (right, alarm) in vec![
         (true, any().period(10)),
         (true, any().period(30)),
         (true, any().period(3600)),
