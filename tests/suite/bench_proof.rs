@@ -1,5 +1,8 @@
 //! Proof of the bench: each repair of moto and each rule of the proxy, seen through the real clients.
 
+mod hosts;
+mod watch;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -65,6 +68,15 @@ async fn instances(client: &aws_sdk_ec2::Client) -> Vec<String> {
     let all = answer.reservations().iter().flat_map(Reservation::instances);
     all.map(|instance| instance.instance_id().unwrap_or_default().to_owned())
         .collect()
+}
+
+/// The call is refused, with this code.
+#[track_caller]
+fn refused<T, E: ProvideErrorMetadata, R>(result: Result<T, SdkError<E, R>>, expected: &str) {
+    let Err(error) = result else {
+        panic!("is not refused with {expected}");
+    };
+    assert_eq!(code(&error), expected, "{:?}", error.message());
 }
 
 fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
@@ -179,10 +191,7 @@ async fn nonsense_is_not_launched_and_ubuntu_is_there() {
         .instance_type(InstanceType::from("c5.huge"))
         .send()
         .await;
-    assert_eq!(
-        code(&no_type.expect_err("is refused")),
-        "InvalidInstanceType.NotFound"
-    );
+    assert_eq!(code(&no_type.expect_err("is refused")), "InvalidParameterValue");
     let no_key = launch(&client).key_name("none").send().await;
     assert_eq!(code(&no_key.expect_err("is refused")), "InvalidKeyPair.NotFound");
 

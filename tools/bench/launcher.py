@@ -6,8 +6,8 @@ Everything is kept in memory. Nothing listens beyond this machine, and nothing l
 says what the repairs are for and what cannot be shown even with them.
 """
 
-import hashlib
-import json
+import functools
+import importlib
 import os
 import sys
 import threading
@@ -32,33 +32,22 @@ os.environ.update(
     HTTPS_PROXY="http://127.0.0.1:9",
 )
 
-import moto.iam.access_control as access_control
-import moto.iam.models as iam
-import moto.ssm.models as ssm
-from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.responses.instances import InstanceResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from cborshim import CborShim
 
-# Public parameters that moto does not ship; the image is the one of amis.json.
-PARAMETERS = {
-    "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id": "ami-00000000000024041",
-}
+# Of services that others look into: before the first request of any.
+FIRST = ("iam", "ec2", "ssm")
 
-# All 1,400 cost each new account a second.
-MANAGED_POLICIES = {
-    "AmazonSSMManagedInstanceCore",
-    "CloudWatchAgentServerPolicy",
-    "AmazonEKSClusterPolicy",
-    "AmazonEKSWorkerNodePolicy",
-    "AmazonEKS_CNI_Policy",
-    "AmazonEC2ContainerRegistryReadOnly",
+# Service as moto names it -> module of its repairs.
+LATER = {
+    "cloudwatch": "cloudwatch",
+    "logs": "logs",
+    "resourcegroupstaggingapi": "tagging",
+    "servicequotas": "quotas",
+    "sns": "sns",
 }
-
-# Name in the signature -> name in policies.
-IAM_PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}
 
 
 def end_with_parent():
@@ -71,78 +60,17 @@ def end_with_parent():
     threading.Thread(target=wait, daemon=True).start()
 
 
-def honour_client_tokens():
-    """RunInstances: the same token is the same instance, and with other parameters an error."""
-    launch = InstanceResponse.run_instances
-
-    def run_instances(self):
-        token = self._get_param("ClientToken")
-        if not token:
-            return launch(self)
-        parameters = {name: value for name, value in self.params.items() if name != "ClientToken"}
-        asked = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode()).digest()
-        launched = self.ec2_backend.__dict__.setdefault("bench_launched", {})
-        if token not in launched:
-            # A launch that fails is not remembered, as on AWS.
-            launched[token] = (asked, launch(self))
-        before, answer = launched[token]
-        if before != asked:
-            raise EC2ClientError(
-                "IdempotentParameterMismatch",
-                f"The client token {token} was used with other parameters before.",
-            )
-        return answer
-
-    InstanceResponse.run_instances = run_instances
+def repaired_app(service):
+    """Returns the application of a service, with its repairs; moto asks for it on the first request."""
+    if service in LATER:
+        repair(LATER[service])
+    return create_backend_app(service)
 
 
-def publish_parameters():
-    """SSM: PARAMETERS are there in every account; put_parameter would refuse the names."""
-    check = ssm.ParameterDict._check_loading_status
-
-    def check_loading_status(self, key):
-        check(self, key)
-        if self.__dict__.setdefault("bench_published", False):
-            return
-        self.bench_published = True
-        for name, value in PARAMETERS.items():
-            parameter = ssm.Parameter(
-                account_id=self.account_id,
-                name=name,
-                value=value,
-                parameter_type="String",
-                description=None,
-                allowed_pattern=None,
-                keyid=None,
-                last_modified_date=ssm.utcnow(),
-                version=1,
-                data_type="text",
-            )
-            dict.setdefault(self, name, []).append(parameter)
-
-    ssm.ParameterDict._check_loading_status = check_loading_status
-
-
-def keep_few_managed_policies():
-    """IAM: only MANAGED_POLICIES."""
-    every = json.loads(iam.aws_managed_policies_data)
-    few = {name: data for name, data in every.items() if name in MANAGED_POLICIES}
-    assert few.keys() == MANAGED_POLICIES, MANAGED_POLICIES - few.keys()
-    iam.aws_managed_policies_data = json.dumps(few)
-
-
-def name_actions_as_policies_do():
-    """IAM enforcement: right prefixes, and no signatures, which moto miscalculates for calls without a body."""
-    base = access_control.IAMRequestBase
-    construct = base.__init__
-
-    def init(self, *args, **kwargs):
-        construct(self, *args, **kwargs)
-        service, _, action = self._action.partition(":")
-        self._action = f"{IAM_PREFIXES.get(service, service)}:{action}"
-
-    base.__init__ = init
-    base.check_signature = lambda self: None
+@functools.cache
+def repair(name):
+    """Does the repairs of a module, once."""
+    importlib.import_module(f"repairs.{name}").repair()
 
 
 class OneAtATime:
@@ -172,11 +100,9 @@ class Quiet(WSGIRequestHandler):
 
 def main():
     end_with_parent()
-    honour_client_tokens()
-    publish_parameters()
-    keep_few_managed_policies()
-    name_actions_as_policies_do()
-    app = OneAtATime(CborShim(DomainDispatcherApplication(create_backend_app)))
+    for name in FIRST:
+        repair(name)
+    app = OneAtATime(CborShim(DomainDispatcherApplication(repaired_app)))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     # Where moto calls itself.
     os.environ["MOTO_PORT"] = str(server.port)

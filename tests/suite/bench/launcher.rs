@@ -1,4 +1,4 @@
-//! The process behind the bench: moto with the repairs of `tools/bench/launcher.py`.
+//! The process behind the bench: moto with the repairs of `tools/bench/repairs`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
