@@ -1,5 +1,7 @@
 //! The engine's cloud: the calls behind each operation on one deployment.
 
+use std::collections::BTreeMap;
+
 use super::clients::Clients;
 use super::error::{CallError, Refusal, classify};
 use super::instance::Earnest;
@@ -7,6 +9,7 @@ use super::{alarm, dashboard, instance, logs, observe, parameter, role, security
 use crate::domain::deployment::down;
 use crate::domain::deployment::drained::Drained;
 use crate::domain::deployment::name::{Host, Name, Place};
+use crate::domain::deployment::observed::Instance;
 use crate::domain::deployment::operation::{Launch, Operation, TagTarget};
 use crate::domain::deployment::owner::{GENERATION, KEPT, Owner, Tags, told};
 use crate::domain::deployment::record::{Phase, Record};
@@ -33,7 +36,7 @@ pub struct Deployed {
     owner: Owner,
     secret: Option<Secret>,
     /// Command that drains an instance, once it is sent.
-    drains: tokio::sync::Mutex<std::collections::BTreeMap<String, String>>,
+    drains: tokio::sync::Mutex<BTreeMap<String, String>>,
     /// Looks at hosts so far, for what is not asked each time.
     looks: std::sync::atomic::AtomicUsize,
 }
@@ -106,7 +109,11 @@ impl Deployed {
             )],
             _ => Vec::new(),
         };
-        Ok(Done { id: Some(id), notes })
+        Ok(Done {
+            id: Some(id),
+            notes,
+            ..Done::default()
+        })
     }
 
     async fn tag(&self, target: &TagTarget, tags: &Tags) -> Result<(), CallError> {
@@ -167,11 +174,11 @@ impl Deployed {
             // A host that Systems Manager does not know cannot be asked; its registration stays behind.
             Err(error) if matches!(error.refusal(), Some(Refusal::Other | Refusal::Missing | Refusal::NotYet)) => {
                 Ok(Done {
-                    id: None,
                     notes: vec![format!(
                         "the host cannot be asked to finish its jobs and to unregister ({error}); the runner may still \
                          be listed on the platform, where its owner can delete it"
                     )],
+                    ..Done::default()
                 })
             }
             Err(error) => Err(error),
@@ -210,18 +217,18 @@ impl Deployed {
                     ))
                 } else {
                     Sight::Come(Done {
-                        id: None,
                         notes: vec![outcome.says],
+                        ..Done::default()
                     })
                 }
             }
             "Pending" | "InProgress" | "Delayed" => Sight::NotYet("jobs are finishing".to_owned()),
             other => Sight::Come(Done {
-                id: None,
                 notes: vec![format!(
                     "draining ended as {other}; the runner may still be listed on the platform, where its owner can \
                      delete it"
                 )],
+                ..Done::default()
             }),
         })
     }
@@ -269,6 +276,7 @@ impl Deployed {
             return Ok(Sight::Come(Done {
                 id: None,
                 notes: detail.into_iter().collect(),
+                facts: facts(it),
             }));
         }
         let mut evidence = format!("{id} is {}, host at stage {stage}", it.state);
@@ -292,6 +300,19 @@ impl Deployed {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns what a pipeline may want to know of a host.
+pub fn facts(instance: &Instance) -> BTreeMap<&'static str, String> {
+    let mut facts = BTreeMap::from([
+        ("instance_id", instance.id.clone()),
+        ("instance_type", instance.instance_type.clone()),
+        ("zone", instance.zone.clone()),
+        ("state", instance.state.clone()),
+    ]);
+    facts.extend(instance.private_ip.clone().map(|ip| ("private_ip", ip)));
+    facts.extend(instance.public_ip.clone().map(|ip| ("public_ip", ip)));
+    facts
 }
 
 impl Cloud for Deployed {
@@ -341,7 +362,7 @@ impl Cloud for Deployed {
                 let id = security_group::create(clients, &name.security_group(), vpc, &tags).await?;
                 return Ok(Done {
                     id: Some(id),
-                    notes: Vec::new(),
+                    ..Done::default()
                 });
             }
             Operation::RevokeIngress { group, .. } => security_group::revoke_ingress(clients, group).await?,
@@ -371,7 +392,10 @@ impl Cloud for Deployed {
                 } else {
                     vec![format!("{address} is told of alarms once its owner has confirmed the message from AWS")]
                 };
-                return Ok(Done { id: None, notes });
+                return Ok(Done {
+                    notes,
+                    ..Done::default()
+                });
             }
             Operation::Unsubscribe { arn } => topic::unsubscribe(clients, arn).await?,
             Operation::DeleteTopic => topic::delete(clients, &self.topic()).await?,
@@ -413,6 +437,7 @@ impl Cloud for Deployed {
                 return Ok(Done {
                     notes: vec![format!("{volume} is copied to {id}, which stays")],
                     id: Some(id),
+                    ..Done::default()
                 });
             }
             Operation::KeepVolume {
@@ -511,7 +536,9 @@ impl Cloud for Deployed {
                 })
             }
             Operation::VerifyGone(removal) => {
-                let seen = observe::observe(&self.clients, &self.place, std::slice::from_ref(self.name())).await?;
+                let names = std::slice::from_ref(self.name());
+                let parameters = observe::parameters(&self.clients, names, &[]).await?;
+                let seen = observe::observe(&self.clients, &self.place, names, parameters).await?;
                 let left = seen
                     .values()
                     .flat_map(|observed| down::left(&self.record, observed, removal))

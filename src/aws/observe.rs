@@ -52,7 +52,7 @@ pub type Records = BTreeMap<Name, (String, i64)>;
 
 /// Answers of the services about all deployments asked for.
 struct Answers {
-    parameters: BTreeMap<String, parameter::Parameter>,
+    parameters: Parameters,
     tags: BTreeMap<String, Tags>,
     roles: BTreeMap<Name, Option<Tagged<Role>>>,
     profiles: BTreeMap<Name, Option<Tagged<InstanceProfile>>>,
@@ -65,24 +65,47 @@ struct Answers {
     topics: BTreeMap<Name, Option<Topic>>,
 }
 
+/// Parameters of deployments, and whatever else was asked for in the same question.
+pub type Parameters = BTreeMap<String, parameter::Parameter>;
+
+/// Reads the parameters of deployments, and others by name, such as that of an image.
+pub async fn parameters(clients: &Clients, names: &[Name], others: &[String]) -> Result<Parameters, CallError> {
+    let mut first: Vec<String> = names
+        .iter()
+        .flat_map(|name| [name.record(), name.token(), name.report(Host { number: None })])
+        .collect();
+    first.extend_from_slice(others);
+    let mut parameters = parameter::read(clients, &first, false).await?;
+    // Further hosts, which the record tells of.
+    let mut more = Vec::new();
+    for name in names {
+        let text = parameters.get(&name.record()).map(|parameter| parameter.value.as_str());
+        if let Some(Ok(record)) = text.map(|text| Record::read(name, text))
+            && record.spec.count > 1
+        {
+            more.extend(Host::all(record.spec.count).into_iter().map(|host| name.report(host)));
+        }
+    }
+    if !more.is_empty() {
+        parameters.extend(parameter::read(clients, &more, false).await?);
+    }
+    Ok(parameters)
+}
+
 /// Reads deployments of one account and region.
 pub async fn observe(
     clients: &Clients,
     place: &Place,
     names: &[Name],
+    parameters: Parameters,
 ) -> Result<BTreeMap<Name, Observed>, CallError> {
     let region = &place.region;
     let one = (names.len() == 1).then(|| names[0].clone());
     let prefix = |of: fn(&Name) -> String, all: &str| one.as_ref().map_or_else(|| all.to_owned(), of);
-    let first: Vec<String> = names
-        .iter()
-        .flat_map(|name| [name.record(), name.token(), name.report(Host { number: None })])
-        .collect();
     let group_names: Vec<String> = names.iter().map(Name::security_group).collect();
     let log_prefix = prefix(Name::log_group, PREFIX);
     let alarm_prefix = prefix(Name::alarm_prefix, "dataops-infra/");
-    let (parameters, tags, (roles, profiles), instances, volumes, groups, logs, alarms, dashboards, topics) = tokio::try_join!(
-        parameters(clients, names, &first),
+    let (tags, (roles, profiles), instances, volumes, groups, logs, alarms, dashboards, topics) = tokio::try_join!(
         tags::named(clients, names),
         identities(clients, region, names),
         instance::named(clients, names),
@@ -114,28 +137,6 @@ pub async fn observe(
     let sorted: Vec<Result<(Name, Observed), CallError>> =
         stream::iter(sorted).buffer_unordered(AT_ONCE).collect().await;
     sorted.into_iter().collect()
-}
-
-/// Reads the parameters, and those of further hosts, which the record tells of.
-async fn parameters(
-    clients: &Clients,
-    names: &[Name],
-    first: &[String],
-) -> Result<BTreeMap<String, parameter::Parameter>, CallError> {
-    let mut parameters = parameter::read(clients, first, false).await?;
-    let mut more = Vec::new();
-    for name in names {
-        let text = parameters.get(&name.record()).map(|parameter| parameter.value.as_str());
-        if let Some(Ok(record)) = text.map(|text| Record::read(name, text))
-            && record.spec.count > 1
-        {
-            more.extend(Host::all(record.spec.count).into_iter().map(|host| name.report(host)));
-        }
-    }
-    if !more.is_empty() {
-        parameters.extend(parameter::read(clients, &more, false).await?);
-    }
-    Ok(parameters)
 }
 
 type Identities = (

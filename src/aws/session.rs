@@ -39,3 +39,12 @@ pub async fn load(access: &Access) -> SdkConfig {
     }
     loader.load().await
 }
+
+/// Returns the region that AWS' own variables and files say.
+pub async fn default_region(profile: Option<&str>) -> Option<String> {
+    let mut chain = aws_config::default_provider::region::DefaultRegionChain::builder();
+    if let Some(profile) = profile {
+        chain = chain.profile_name(profile);
+    }
+    chain.build().region().await.map(|region| region.to_string())
+}

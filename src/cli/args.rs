@@ -3,7 +3,9 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::outcome::{Context, Format};
-use super::{calibrate, catalog, completions, explain, export, man, plan, simulate, up, workload};
+use super::{
+    calibrate, catalog, completions, down, explain, export, man, plan, simulate, status, up, workload,
+};
 use crate::render::log::Log;
 use crate::render::style::Style;
 
@@ -12,6 +14,11 @@ Recommend:
   dataops-infra plan --workload production
   dataops-infra plan --workload team.yaml --target eks --region eu-west-2
   dataops-infra simulate --workload production
+
+Provision:
+  dataops-infra up ec2 --name dataops-runner-london --region eu-west-2 --token-file runner.token
+  dataops-infra status --name dataops-runner-london --region eu-west-2
+  dataops-infra down --name dataops-runner-london --region eu-west-2
 
 Describe a workload:
   dataops-infra workload list
@@ -26,7 +33,7 @@ Understand:
 
 Exit codes: 0 done, 1 a step failed, 2 wrong input, 3 refused, 4 findings, 5 could not check.";
 
-/// Recommends hosts for the DataOps Runner on AWS, with reasons, predictions and cost.
+/// Recommends, provisions, watches and removes hosts of the DataOps Runner on AWS.
 #[derive(Debug, Parser)]
 #[command(
     name = "dataops-infra",
@@ -102,8 +109,12 @@ pub enum Command {
     Catalog(catalog::CatalogArgs),
     /// Explain why a service is refused, or when it fits.
     Explain(explain::ExplainArgs),
-    /// Say why a service is refused; provisioning is not in this version.
-    Up(up::UpArgs),
+    /// Make a deployment, or go on with it; other services are refused with reasons.
+    Up(Box<up::UpArgs>),
+    /// Show what there is, whether it is well, and how it differs.
+    Status(status::StatusArgs),
+    /// Remove a deployment, and nothing else.
+    Down(down::DownArgs),
     /// Write what other tools need, such as the IAM policy.
     Export(export::ExportArgs),
     /// Write the completion script of a shell.
@@ -123,6 +134,8 @@ impl Global {
         Context {
             format: self.output,
             region: either(&self.region, &["AWS_REGION", "AWS_DEFAULT_REGION"]),
+            region_flag: self.region.clone().filter(|region| !region.is_empty()),
+            profile_flag: self.profile.clone().filter(|profile| !profile.is_empty()),
             aws_profile: either(&self.profile, &["AWS_PROFILE"]),
             endpoint_url: either(&self.endpoint_url, &["AWS_ENDPOINT_URL"]),
             quiet: self.quiet,

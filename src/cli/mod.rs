@@ -4,6 +4,8 @@ pub mod args;
 pub mod calibrate;
 pub mod catalog;
 pub mod completions;
+pub mod deployment;
+pub mod down;
 pub mod explain;
 pub mod export;
 pub mod man;
@@ -12,6 +14,7 @@ pub mod plan;
 pub mod question;
 mod run;
 pub mod simulate;
+pub mod status;
 pub mod up;
 pub mod workload;
 

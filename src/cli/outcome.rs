@@ -121,8 +121,12 @@ pub struct Context {
     pub format: Format,
     /// `--region`, else the environment (`AWS_REGION`, `AWS_DEFAULT_REGION`), else none.
     pub region: Option<String>,
-    /// `--profile`, the AWS one.
+    /// `--region` alone.
+    pub region_flag: Option<String>,
+    /// `--profile`, the AWS one, else `AWS_PROFILE`.
     pub aws_profile: Option<String>,
+    /// `--profile` alone.
+    pub profile_flag: Option<String>,
     /// `--endpoint-url`.
     pub endpoint_url: Option<String>,
     /// `--quiet`.

@@ -17,15 +17,16 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// Options of `plan` and `simulate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct QuestionArgs {
-    /// Workload: a built-in profile, a YAML file, or - for standard input.
-    #[arg(long, short = 'w', value_name = "NAME|FILE", default_value = "production")]
-    pub workload: String,
+    /// Workload: a built-in profile, a YAML file, or - for standard input [default: production].
+    #[arg(long, short = 'w', value_name = "NAME|FILE")]
+    pub workload: Option<String>,
     /// Where the runner lives; else the workload says.
     #[arg(long, value_enum, value_name = "ec2|eks")]
     pub target: Option<TargetArg>,
-    /// Families that may be chosen: qualified (named by the vendor), compute, any, or a list such as c5,c6i.
-    #[arg(long, value_name = "FAMILIES", default_value = "qualified")]
-    pub families: String,
+    /// Families that may be chosen: qualified (named by the vendor), compute, any, or a list such as c5,c6i
+    /// [default: qualified].
+    #[arg(long, value_name = "FAMILIES")]
+    pub families: Option<String>,
     /// Meet the installation page's minimum of CPUs and memory.
     #[arg(long)]
     pub strict_minimums: bool,
@@ -86,7 +87,7 @@ impl QuestionArgs {
     ///
     /// The workload, an override, the region or a family is wrong.
     pub fn ask(&self, context: &Context) -> Result<Asked, Failure> {
-        let loaded = workload::load_with(&self.workload, &self.overrides()?)?;
+        let loaded = workload::load_with(self.workload(), &self.overrides()?)?;
         let region = context.region.as_deref().unwrap_or(DEFAULT_REGION);
         let (catalog, notices) = catalog::load(region, context)?;
         let target = match self.target {
@@ -95,7 +96,7 @@ impl QuestionArgs {
             None => loaded.profile.target,
         };
         Ok(Asked {
-            families: families(&self.families, &catalog)?,
+            families: families(self.families.as_deref().unwrap_or("qualified"), &catalog)?,
             target,
             notices: notices
                 .into_iter()
@@ -125,7 +126,7 @@ impl QuestionArgs {
     /// Returns the options that were given, for commands to try next; the families are left out, for those commands
     /// differ in them.
     pub fn typed(&self) -> String {
-        let mut words = vec!["--workload".to_owned(), quoted(&self.workload)];
+        let mut words = vec!["--workload".to_owned(), quoted(self.workload())];
         let mut add = |option: &str, value: Option<&str>| {
             if let Some(value) = value {
                 words.extend([option.to_owned(), quoted(value)]);
@@ -149,6 +150,11 @@ impl QuestionArgs {
             words.push("--strict-minimums".to_owned());
         }
         words.join(" ")
+    }
+
+    /// Returns the workload that was asked for.
+    pub fn workload(&self) -> &str {
+        self.workload.as_deref().unwrap_or("production")
     }
 
     fn overrides(&self) -> Result<Vec<(String, String)>, Failure> {
@@ -179,7 +185,7 @@ impl QuestionArgs {
 }
 
 /// Returns a word as a shell reads it back.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -9,7 +9,9 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 
 use super::args::{Cli, Command};
 use super::outcome::{Answer, Context, Ending, Exit, Failure, Format};
-use super::{calibrate, catalog, completions, explain, export, man, plan, simulate, up, workload};
+use super::{
+    calibrate, catalog, completions, down, explain, export, man, plan, simulate, status, up, workload,
+};
 use crate::render::log::{Log, Message};
 use crate::render::style::Style;
 use crate::render::{document, markdown, text};
@@ -55,6 +57,8 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Catalog(args) => catalog::run(args, context).into(),
         Command::Explain(args) => explain::run(args, context).into(),
         Command::Up(args) => up::run(args, context),
+        Command::Status(args) => status::run(args, context),
+        Command::Down(args) => down::run(args, context),
         Command::Export(args) => export::run(args, context).into(),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -27,6 +27,8 @@
 use serde_json::{Value, json};
 use thiserror::Error;
 
+pub use crate::domain::deployment::spec::SecretRef;
+
 const USER_DATA: &str = include_str!("../../templates/host/user-data.sh");
 const HELPER: &str = include_str!("../../templates/host/host.py");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
@@ -45,15 +47,6 @@ pub const ADDRESS_POOLS: &[AddressPool<'static>] = &[AddressPool {
 
 /// Pull policies unless told otherwise: a registry that is out of reach does not stop jobs whose image is there.
 pub const PULL_POLICIES: &[&str] = &["always", "if-not-present"];
-
-/// Where a host finds a secret: only the place, never the secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretRef {
-    /// Name or ARN of an SSM parameter.
-    Parameter(String),
-    /// Name or ARN of a secret in Secrets Manager.
-    Secret(String),
-}
 
 /// Where the packages of Docker come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,8 @@ pub struct Done {
     pub id: Option<String>,
     /// What somebody should know.
     pub notes: Vec<String>,
+    /// Further facts by name, such as addresses of a host.
+    pub facts: BTreeMap<&'static str, String>,
 }
 
 /// What is found after nobody knows whether a call was carried out.

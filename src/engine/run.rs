@@ -39,6 +39,8 @@ pub struct Report {
     pub ids: Ids,
     /// What somebody should know.
     pub notes: Vec<(String, String)>,
+    /// Further facts by address.
+    pub facts: BTreeMap<String, BTreeMap<&'static str, String>>,
     /// Whether somebody asked to stop.
     pub interrupted: bool,
 }
@@ -102,6 +104,9 @@ pub async fn run<C: Cloud>(
             Ok(done) => {
                 if let Some(id) = done.id {
                     report.ids.insert(address.clone(), id);
+                }
+                if !done.facts.is_empty() {
+                    report.facts.insert(address.clone(), done.facts);
                 }
                 report
                     .notes

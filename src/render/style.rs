@@ -75,6 +75,15 @@ impl Style {
         }
     }
 
+    /// Returns the style for stderr; `colour` is what [`Style::stderr_colour`] said.
+    pub fn of_stderr(colour: bool) -> Self {
+        let terminal = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
+        Self {
+            width: Environment::read().width(terminal),
+            colour,
+        }
+    }
+
     /// Returns whether stderr is a terminal that may get colours and bars.
     pub fn stderr_colour(no_color: bool) -> bool {
         !no_color && Environment::read().allows_colour() && std::io::stderr().is_terminal()

@@ -5,9 +5,10 @@ use super::tree::{files, root};
 /// Each room and the rooms it may name.
 const RULES: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("render", &["domain"]),
-    ("aws", &["domain"]),
-    ("cli", &["domain", "render", "aws"]),
+    ("engine", &["domain"]),
+    ("render", &["domain", "engine"]),
+    ("aws", &["domain", "engine"]),
+    ("cli", &["domain", "engine", "render", "aws"]),
 ];
 
 /// Returns the code of a file without comments and texts, so that a mention is not a use.

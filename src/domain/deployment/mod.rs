@@ -10,6 +10,7 @@ pub mod name;
 pub mod observed;
 pub mod operation;
 pub mod owner;
+pub mod preflight;
 pub mod record;
 pub mod report;
 pub mod resource;

@@ -47,10 +47,10 @@ pub fn scripts(
             region: &place.region,
             report_parameter: &report,
             token: match &spec.token {
-                Token::Ours => place_of(&SecretRef::Parameter(name.token())),
-                Token::Theirs(reference) => place_of(reference),
+                Token::Ours => SecretRef::Parameter(name.token()),
+                Token::Theirs(reference) => reference.clone(),
             },
-            registry: spec.registry.as_ref().map(place_of),
+            registry: spec.registry.clone(),
             platform_url: &spec.platform_url,
             agent_name: &agent,
             tag: name.as_str(),
@@ -77,11 +77,4 @@ pub fn scripts(
         scripts.insert(host.address("host"), user_data(&script)?);
     }
     Ok(scripts)
-}
-
-fn place_of(reference: &SecretRef) -> host_script::SecretRef {
-    match reference {
-        SecretRef::Parameter(name) => host_script::SecretRef::Parameter(name.clone()),
-        SecretRef::Secret(name) => host_script::SecretRef::Secret(name.clone()),
-    }
 }

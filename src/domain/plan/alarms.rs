@@ -94,7 +94,7 @@ pub struct Facts {
     pub disk_gib: u32,
     /// GiB that a release of all images adds at once.
     pub wave_gib: f64,
-    /// Simulated days from 80 % to full, early fillers.
+    /// Simulated days from 80 % to full, early fillers; 0 where they were not simulated.
     pub days_to_full: u32,
     /// Whether the type is burstable.
     pub burstable: bool,
@@ -174,10 +174,13 @@ fn ec2(facts: Facts) -> Vec<Alarm> {
             ("Maximum", AtLeast, 80.0),
             (300, 1),
             Missing,
-            format!(
-                "a full disk is the most common runner failure; early fillers have {} days left at 80 %",
-                facts.days_to_full
-            ),
+            match facts.days_to_full {
+                // Nobody has computed it: the size was given.
+                0 => "a full disk is the most common runner failure".to_owned(),
+                days => format!(
+                    "a full disk is the most common runner failure; early fillers have {days} days left at 80 %"
+                ),
+            },
         ),
         alarm(
             "disk-space-critical",

@@ -29,6 +29,7 @@ pub use parse::{SCHEMA, parse, parse_bytes};
 pub use schema::schema;
 pub use together::{Contradiction, contradictions};
 
+pub use super::deployment::spec::SecretRef;
 pub use super::profile::{Problem, ProfileErrors as SettingsErrors, Target};
 
 /// A file with two deployments, to start from.
@@ -144,15 +145,6 @@ pub enum TokenSource {
     File(PathBuf),
     /// An environment variable of this process.
     Environment(String),
-    /// Name or ARN of an SSM parameter.
-    Parameter(String),
-    /// Name or ARN of a secret in Secrets Manager.
-    Secret(String),
-}
-
-/// Where AWS keeps a credential of the user's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretRef {
     /// Name or ARN of an SSM parameter.
     Parameter(String),
     /// Name or ARN of a secret in Secrets Manager.

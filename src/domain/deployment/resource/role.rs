@@ -106,7 +106,8 @@ pub fn policy(name: &Name, spec: &Spec, place: &Place) -> Value {
             }),
         );
     }
-    let foreign = matches!(spec.token, Token::Theirs(_)) || spec.registry.is_some();
+    let foreign =
+        matches!(spec.token, Token::Theirs(_)) || spec.registry.is_some() || spec.disk.kms_key.is_some();
     if foreign {
         // Which key encrypts a secret of the user's is not known here; only these services may use it for the host.
         statements.push(json!({
