@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_cloudwatch::types::{
-    AlarmType, ComparisonOperator, Dimension, Metric, MetricAlarm, MetricDataQuery, MetricStat, Statistic, Tag,
+    AlarmType, ComparisonOperator, Dimension, Metric, MetricAlarm, MetricDataQuery, MetricStat, Statistic,
+    Tag,
 };
 
 use super::clients::Clients;
@@ -56,7 +57,10 @@ fn read(alarm: &MetricAlarm) -> Alarm {
             alarm.metric_name().unwrap_or_default(),
             &dimensions(alarm.dimensions()),
             alarm.statistic().map_or("", Statistic::as_str),
-            alarm.period().and_then(|period| u32::try_from(period).ok()).unwrap_or_default(),
+            alarm
+                .period()
+                .and_then(|period| u32::try_from(period).ok())
+                .unwrap_or_default(),
             None,
         ),
         Some(stat) => {
@@ -67,22 +71,36 @@ fn read(alarm: &MetricAlarm) -> Alarm {
                 metric.and_then(Metric::metric_name).unwrap_or_default(),
                 &dimensions(metric.map_or(empty, Metric::dimensions)),
                 stat.stat().unwrap_or_default(),
-                stat.period().and_then(|period| u32::try_from(period).ok()).unwrap_or_default(),
+                stat.period()
+                    .and_then(|period| u32::try_from(period).ok())
+                    .unwrap_or_default(),
                 alarm.metrics().iter().find_map(MetricDataQuery::expression),
             )
         }
     };
     let number = |value: Option<i32>| value.unwrap_or_default().to_string();
     fields.extend([
-        ("AlarmDescription", alarm.alarm_description().unwrap_or_default().to_owned()),
+        (
+            "AlarmDescription",
+            alarm.alarm_description().unwrap_or_default().to_owned(),
+        ),
         (
             "ComparisonOperator",
-            alarm.comparison_operator().map_or("", ComparisonOperator::as_str).to_owned(),
+            alarm
+                .comparison_operator()
+                .map_or("", ComparisonOperator::as_str)
+                .to_owned(),
         ),
         ("Threshold", alarm.threshold().unwrap_or_default().to_string()),
         ("EvaluationPeriods", number(alarm.evaluation_periods())),
-        ("TreatMissingData", alarm.treat_missing_data().unwrap_or("missing").to_owned()),
-        ("ActionsEnabled", alarm.actions_enabled().unwrap_or_default().to_string()),
+        (
+            "TreatMissingData",
+            alarm.treat_missing_data().unwrap_or("missing").to_owned(),
+        ),
+        (
+            "ActionsEnabled",
+            alarm.actions_enabled().unwrap_or_default().to_string(),
+        ),
         ("AlarmActions", alarm.alarm_actions().join(" ")),
     ]);
     Alarm {
@@ -114,7 +132,12 @@ fn tags_for(tags: &Tags) -> Vec<Tag> {
 }
 
 /// Writes an alarm; tags count only when it is new.
-pub async fn put(clients: &Clients, rule: &AlarmRule, instance: &str, tags: Option<&Tags>) -> Result<(), CallError> {
+pub async fn put(
+    clients: &Clients,
+    rule: &AlarmRule,
+    instance: &str,
+    tags: Option<&Tags>,
+) -> Result<(), CallError> {
     let alarm = &rule.alarm;
     let dimensions: Vec<Dimension> = rule
         .dimensions(instance)

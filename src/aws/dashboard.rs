@@ -13,7 +13,12 @@ const DELETE: &str = "cloudwatch:DeleteDashboards";
 
 /// Reads the body of a dashboard.
 pub async fn read(clients: &Clients, name: &str) -> Result<Option<Value>, CallError> {
-    let answer = clients.cloudwatch.get_dashboard().dashboard_name(name).send().await;
+    let answer = clients
+        .cloudwatch
+        .get_dashboard()
+        .dashboard_name(name)
+        .send()
+        .await;
     let answer = or_missing(answer.map_err(|error| classify(GET, &error)))?;
     Ok(answer.map(|answer| {
         let body = answer.dashboard_body().unwrap_or_default();

@@ -72,7 +72,8 @@ impl Deployed {
     }
 
     fn log_arn(&self) -> String {
-        self.place.arn("logs", &format!("log-group:{}", self.name().log_group()))
+        self.place
+            .arn("logs", &format!("log-group:{}", self.name().log_group()))
     }
 
     fn dashboard(&self) -> String {
@@ -137,7 +138,11 @@ impl Deployed {
         match alarm::delete(&self.clients, names).await {
             Err(error) if error.refusal() == Some(Refusal::Missing) => {
                 let there = alarm::beginning(&self.clients, &self.name().alarm_prefix()).await?;
-                let left: Vec<String> = names.iter().filter(|name| there.contains_key(*name)).cloned().collect();
+                let left: Vec<String> = names
+                    .iter()
+                    .filter(|name| there.contains_key(*name))
+                    .cloned()
+                    .collect();
                 if left.is_empty() {
                     return Ok(());
                 }
@@ -172,7 +177,12 @@ impl Deployed {
                 Ok(Done::default())
             }
             // A host that Systems Manager does not know cannot be asked; its registration stays behind.
-            Err(error) if matches!(error.refusal(), Some(Refusal::Other | Refusal::Missing | Refusal::NotYet)) => {
+            Err(error)
+                if matches!(
+                    error.refusal(),
+                    Some(Refusal::Other | Refusal::Missing | Refusal::NotYet)
+                ) =>
+            {
                 Ok(Done {
                     notes: vec![format!(
                         "the host cannot be asked to finish its jobs and to unregister ({error}); the runner may still \
@@ -245,7 +255,8 @@ impl Deployed {
         let (found, parameters) = (found?, parameters?);
         if let Some(record) = parameters.get(&names[0]) {
             match Record::read(self.name(), &record.value) {
-                Ok(record) if record.generation == self.owner.generation && record.phase == Phase::Present => {}
+                Ok(record)
+                    if record.generation == self.owner.generation && record.phase == Phase::Present => {}
                 Ok(_) => return Ok(Sight::Never("another run removes the deployment".to_owned())),
                 Err(unreadable) => return Ok(Sight::Never(unreadable.to_string())),
             }
@@ -260,7 +271,9 @@ impl Deployed {
             let why = it.why.clone().unwrap_or_else(|| "AWS gives no reason".to_owned());
             return Ok(Sight::Never(format!("{id} is {}: {why}", it.state)));
         }
-        let report = parameters.get(&names[1]).map(|parameter| Report::read(&parameter.value));
+        let report = parameters
+            .get(&names[1])
+            .map(|parameter| Report::read(&parameter.value));
         let report = report.filter(|report| report.is_of(&self.owner.generation, Some(&id)));
         let stage = report.as_ref().map_or("waiting", |report| report.stage.as_str());
         if online && stage == "failed" {
@@ -272,7 +285,9 @@ impl Deployed {
             )));
         }
         if it.state == "running" && (!online || stage == "online") {
-            let detail = report.and_then(|report| report.detail).filter(|detail| !detail.is_empty());
+            let detail = report
+                .and_then(|report| report.detail)
+                .filter(|detail| !detail.is_empty());
             return Ok(Sight::Come(Done {
                 id: None,
                 notes: detail.into_iter().collect(),
@@ -390,7 +405,9 @@ impl Cloud for Deployed {
                 let notes = if arn.starts_with("arn:") {
                     Vec::new()
                 } else {
-                    vec![format!("{address} is told of alarms once its owner has confirmed the message from AWS")]
+                    vec![format!(
+                        "{address} is told of alarms once its owner has confirmed the message from AWS"
+                    )]
                 };
                 return Ok(Done {
                     notes,
@@ -473,7 +490,8 @@ impl Cloud for Deployed {
                 })
             }
             Operation::CreateReport(host) => {
-                self.tagged_parameter(&name.report(*host), &host.address("report")).await
+                self.tagged_parameter(&name.report(*host), &host.address("report"))
+                    .await
             }
             Operation::CreateToken => self.tagged_parameter(&name.token(), "token").await,
             Operation::CreateRole { .. } => Ok(match role::role(clients, &self.role()).await? {

@@ -3,9 +3,9 @@
 use aws_sdk_ec2::types::{
     AttributeBooleanValue, BlockDeviceMapping, EbsBlockDevice, EbsInstanceBlockDeviceSpecification,
     HttpTokensState, IamInstanceProfileSpecification, Instance as Described,
-    InstanceBlockDeviceMappingSpecification, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceType, ResourceType, Tag,
-    Volume as DescribedVolume, VolumeType,
+    InstanceBlockDeviceMappingSpecification, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
+    InstanceNetworkInterfaceSpecification, InstanceType, ResourceType, Tag, Volume as DescribedVolume,
+    VolumeType,
 };
 use aws_smithy_types::base64;
 
@@ -80,11 +80,18 @@ fn read(instance: &Described) -> Tagged<Instance> {
                 .map_or("", |name| name.as_str())
                 .to_owned(),
             client_token: text(instance.client_token()),
-            instance_type: instance.instance_type().map_or("", InstanceType::as_str).to_owned(),
+            instance_type: instance
+                .instance_type()
+                .map_or("", InstanceType::as_str)
+                .to_owned(),
             image: text(instance.image_id()),
             vpc: text(instance.vpc_id()),
             subnet: text(instance.subnet_id()),
-            zone: text(instance.placement().and_then(|placement| placement.availability_zone())),
+            zone: text(
+                instance
+                    .placement()
+                    .and_then(|placement| placement.availability_zone()),
+            ),
             security_groups: instance
                 .security_groups()
                 .iter()
@@ -279,7 +286,11 @@ pub async fn set_metadata(clients: &Clients, id: &str) -> Result<(), CallError> 
 
 /// Sets the security groups.
 pub async fn set_groups(clients: &Clients, id: &str, group: &str) -> Result<(), CallError> {
-    let call = clients.ec2.modify_instance_attribute().instance_id(id).groups(group);
+    let call = clients
+        .ec2
+        .modify_instance_attribute()
+        .instance_id(id)
+        .groups(group);
     call.send().await.map_err(|error| classify(MODIFY, &error))?;
     Ok(())
 }
@@ -330,7 +341,12 @@ pub async fn set_tags(clients: &Clients, id: &str, tags: &Tags) -> Result<(), Ca
 }
 
 /// Copies a volume; returns the snapshot.
-pub async fn snapshot(clients: &Clients, volume: &str, description: &str, tags: &Tags) -> Result<String, CallError> {
+pub async fn snapshot(
+    clients: &Clients,
+    volume: &str,
+    description: &str,
+    tags: &Tags,
+) -> Result<String, CallError> {
     let answer = clients
         .ec2
         .create_snapshot()
@@ -368,4 +384,3 @@ pub async fn console(clients: &Clients, id: &str, lines: usize) -> Result<Vec<St
         .collect();
     Ok(all[all.len().saturating_sub(lines)..].to_vec())
 }
-

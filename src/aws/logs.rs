@@ -28,7 +28,9 @@ pub async fn beginning(clients: &Clients, prefix: &str) -> Result<BTreeMap<Strin
         let page = page.map_err(|error| classify(DESCRIBE, &error))?;
         for group in page.log_groups() {
             let read = LogGroup {
-                retention_days: group.retention_in_days().and_then(|days| u32::try_from(days).ok()),
+                retention_days: group
+                    .retention_in_days()
+                    .and_then(|days| u32::try_from(days).ok()),
             };
             groups.insert(group.log_group_name().unwrap_or_default().to_owned(), read);
         }

@@ -69,7 +69,11 @@ struct Answers {
 pub type Parameters = BTreeMap<String, parameter::Parameter>;
 
 /// Reads the parameters of deployments, and others by name, such as that of an image.
-pub async fn parameters(clients: &Clients, names: &[Name], others: &[String]) -> Result<Parameters, CallError> {
+pub async fn parameters(
+    clients: &Clients,
+    names: &[Name],
+    others: &[String],
+) -> Result<Parameters, CallError> {
     let mut first: Vec<String> = names
         .iter()
         .flat_map(|name| [name.record(), name.token(), name.report(Host { number: None })])
@@ -79,11 +83,17 @@ pub async fn parameters(clients: &Clients, names: &[Name], others: &[String]) ->
     // Further hosts, which the record tells of.
     let mut more = Vec::new();
     for name in names {
-        let text = parameters.get(&name.record()).map(|parameter| parameter.value.as_str());
+        let text = parameters
+            .get(&name.record())
+            .map(|parameter| parameter.value.as_str());
         if let Some(Ok(record)) = text.map(|text| Record::read(name, text))
             && record.spec.count > 1
         {
-            more.extend(Host::all(record.spec.count).into_iter().map(|host| name.report(host)));
+            more.extend(
+                Host::all(record.spec.count)
+                    .into_iter()
+                    .map(|host| name.report(host)),
+            );
         }
     }
     if !more.is_empty() {
@@ -159,10 +169,18 @@ async fn identities(clients: &Clients, region: &str, names: &[Name]) -> Result<I
             };
             let (ask_role, ask_profile) = (listed(|known| &known.0), listed(|known| &known.1));
             let role = async {
-                if ask_role { role::role(clients, &full).await } else { Ok(None) }
+                if ask_role {
+                    role::role(clients, &full).await
+                } else {
+                    Ok(None)
+                }
             };
             let profile = async {
-                if ask_profile { role::profile(clients, &full).await } else { Ok(None) }
+                if ask_profile {
+                    role::profile(clients, &full).await
+                } else {
+                    Ok(None)
+                }
             };
             let (role, profile) = tokio::try_join!(role, profile)?;
             Ok::<_, CallError>((name, role, profile))
@@ -194,7 +212,11 @@ async fn dashboards(
         async move {
             let full = name.dashboard(region);
             let there = known.as_ref().is_none_or(|known| known.contains(&full));
-            let body = if there { dashboard::read(clients, &full).await? } else { None };
+            let body = if there {
+                dashboard::read(clients, &full).await?
+            } else {
+                None
+            };
             Ok::<_, CallError>((name, body))
         }
     });
@@ -256,7 +278,10 @@ async fn sort(
             })
         })
         .map(|(parameter, read)| async move {
-            let tags = match answers.tags.get(&place.arn("ssm", &format!("parameter{parameter}"))) {
+            let tags = match answers
+                .tags
+                .get(&place.arn("ssm", &format!("parameter{parameter}")))
+            {
                 Some(tags) => tags.clone(),
                 None => parameter::tags(clients, parameter).await?,
             };
@@ -306,22 +331,32 @@ async fn sort(
             };
             Ok::<_, CallError>((alarm.clone(), Tagged { it: it.clone(), tags }))
         });
-    let (token, logs, topic, reports, alarms) = tokio::try_join!(
-        token,
-        logs,
-        topic,
-        try_join_all(reports),
-        async {
+    let (token, logs, topic, reports, alarms) =
+        tokio::try_join!(token, logs, topic, try_join_all(reports), async {
             // A tag question each, which only happens when the common question is behind.
-            join_all(alarms).await.into_iter().collect::<Result<Vec<_>, CallError>>()
-        },
-    )?;
+            join_all(alarms)
+                .await
+                .into_iter()
+                .collect::<Result<Vec<_>, CallError>>()
+        },)?;
 
     let of = |tags: &Tags| {
-        tags.get(crate::domain::deployment::owner::DEPLOYMENT).map(String::as_str) == Some(name.as_str())
+        tags.get(crate::domain::deployment::owner::DEPLOYMENT)
+            .map(String::as_str)
+            == Some(name.as_str())
     };
-    let instances: Vec<_> = answers.instances.iter().filter(|it| of(&it.tags)).cloned().collect();
-    let volumes: Vec<_> = answers.volumes.iter().filter(|it| of(&it.tags)).cloned().collect();
+    let instances: Vec<_> = answers
+        .instances
+        .iter()
+        .filter(|it| of(&it.tags))
+        .cloned()
+        .collect();
+    let volumes: Vec<_> = answers
+        .volumes
+        .iter()
+        .filter(|it| of(&it.tags))
+        .cloned()
+        .collect();
     let security_groups: Vec<_> = answers
         .groups
         .iter()
@@ -350,7 +385,13 @@ async fn sort(
         .filter(|(arn, _)| !is_known(arn, name, place, &observed))
         .map(|(arn, tags)| (arn.clone(), tags.clone()))
         .collect();
-    Ok((name.clone(), Observed { strangers, ..observed }))
+    Ok((
+        name.clone(),
+        Observed {
+            strangers,
+            ..observed
+        },
+    ))
 }
 
 /// Whether something that carries our name has been looked at already, or is what a snapshot or a network interface of ours is.

@@ -37,7 +37,11 @@ pub struct Parameter {
 }
 
 /// Reads parameters by name; those that are not there are not in the answer.
-pub async fn read(clients: &Clients, names: &[String], clear: bool) -> Result<BTreeMap<String, Parameter>, CallError> {
+pub async fn read(
+    clients: &Clients,
+    names: &[String],
+    clear: bool,
+) -> Result<BTreeMap<String, Parameter>, CallError> {
     let parts = names.chunks(NAMES).map(|names| async move {
         let answer = clients
             .ssm
@@ -76,7 +80,10 @@ pub async fn create(
     key: Option<&str>,
     tags: &Tags,
 ) -> Result<(), CallError> {
-    let tags = tags.iter().map(|(key, value)| tag(key, value)).collect::<Result<Vec<_>, _>>()?;
+    let tags = tags
+        .iter()
+        .map(|(key, value)| tag(key, value))
+        .collect::<Result<Vec<_>, _>>()?;
     let kind = if secure {
         ParameterType::SecureString
     } else {
@@ -163,7 +170,10 @@ pub async fn tags(clients: &Clients, name: &str) -> Result<Tags, CallError> {
 
 /// Sets tags of a parameter.
 pub async fn set_tags(clients: &Clients, name: &str, tags: &Tags) -> Result<(), CallError> {
-    let tags = tags.iter().map(|(key, value)| tag(key, value)).collect::<Result<Vec<_>, _>>()?;
+    let tags = tags
+        .iter()
+        .map(|(key, value)| tag(key, value))
+        .collect::<Result<Vec<_>, _>>()?;
     clients
         .ssm
         .add_tags_to_resource()
@@ -177,8 +187,12 @@ pub async fn set_tags(clients: &Clients, name: &str, tags: &Tags) -> Result<(), 
 }
 
 fn tag(key: &str, value: &str) -> Result<Tag, CallError> {
-    Tag::builder().key(key).value(value).build().map_err(|error| CallError::Malformed {
-        action: ADD_TAGS,
-        cause: error.to_string(),
-    })
+    Tag::builder()
+        .key(key)
+        .value(value)
+        .build()
+        .map_err(|error| CallError::Malformed {
+            action: ADD_TAGS,
+            cause: error.to_string(),
+        })
 }

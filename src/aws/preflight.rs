@@ -51,18 +51,20 @@ pub async fn subnets(clients: &Clients, network: &Network) -> Result<Vec<SubnetF
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| classify(SUBNETS, &error))?;
-        found.extend(page.subnets().iter().map(|subnet| SubnetFact {
-            subnet: Subnet {
-                id: subnet.subnet_id().unwrap_or_default().to_owned(),
-                zone: subnet.availability_zone().unwrap_or_default().to_owned(),
-            },
-            vpc: subnet.vpc_id().unwrap_or_default().to_owned(),
-            free: subnet
-                .available_ip_address_count()
-                .and_then(|count| u32::try_from(count).ok())
-                .unwrap_or_default(),
-            public: subnet.map_public_ip_on_launch().unwrap_or_default(),
-            default_for_zone: subnet.default_for_az().unwrap_or_default(),
+        found.extend(page.subnets().iter().map(|subnet| {
+            SubnetFact {
+                subnet: Subnet {
+                    id: subnet.subnet_id().unwrap_or_default().to_owned(),
+                    zone: subnet.availability_zone().unwrap_or_default().to_owned(),
+                },
+                vpc: subnet.vpc_id().unwrap_or_default().to_owned(),
+                free: subnet
+                    .available_ip_address_count()
+                    .and_then(|count| u32::try_from(count).ok())
+                    .unwrap_or_default(),
+                public: subnet.map_public_ip_on_launch().unwrap_or_default(),
+                default_for_zone: subnet.default_for_az().unwrap_or_default(),
+            }
         }));
     }
     found.sort_by(|a, b| (&a.subnet.zone, &a.subnet.id).cmp(&(&b.subnet.zone, &b.subnet.id)));
@@ -276,7 +278,10 @@ pub async fn permissions(clients: &Clients, spec: &Spec, launch: &Launch) -> Vec
                 &launch.tags,
             ))
             .dry_run(true);
-        call.send().await.map_err(|error| classify(GROUP, &error)).map(|_| ())
+        call.send()
+            .await
+            .map_err(|error| classify(GROUP, &error))
+            .map(|_| ())
     };
     let run = async {
         instance::run(clients, spec, launch, None, None, Earnest::Dry)

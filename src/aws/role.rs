@@ -44,10 +44,14 @@ fn tags_of(tags: &[Tag]) -> Tags {
 fn tags_for(action: &'static str, tags: &Tags) -> Result<Vec<Tag>, CallError> {
     tags.iter()
         .map(|(key, value)| {
-            Tag::builder().key(key).value(value).build().map_err(|error| CallError::Malformed {
-                action,
-                cause: error.to_string(),
-            })
+            Tag::builder()
+                .key(key)
+                .value(value)
+                .build()
+                .map_err(|error| CallError::Malformed {
+                    action,
+                    cause: error.to_string(),
+                })
         })
         .collect()
 }
@@ -81,7 +85,11 @@ pub async fn role(clients: &Clients, name: &str) -> Result<Option<Tagged<Role>>,
         or_missing(answer.map_err(|error| classify(GET_ROLE, &error)))
     };
     let policy = async {
-        let request = clients.iam.get_role_policy().role_name(name).policy_name(ROLE_POLICY);
+        let request = clients
+            .iam
+            .get_role_policy()
+            .role_name(name)
+            .policy_name(ROLE_POLICY);
         or_missing(request.send().await.map_err(|error| classify(GET_POLICY, &error)))
     };
     let (role, policy) = tokio::try_join!(role, policy)?;
@@ -104,13 +112,19 @@ pub async fn profile(clients: &Clients, name: &str) -> Result<Option<Tagged<Inst
         .send()
         .await;
     let answer = or_missing(answer.map_err(|error| classify(GET_PROFILE, &error)))?;
-    Ok(answer.and_then(|answer| answer.instance_profile).map(|profile| Tagged {
-        tags: tags_of(profile.tags()),
-        it: InstanceProfile {
-            path: profile.path().to_owned(),
-            roles: profile.roles().iter().map(|role| role.role_name().to_owned()).collect(),
-        },
-    }))
+    Ok(answer
+        .and_then(|answer| answer.instance_profile)
+        .map(|profile| Tagged {
+            tags: tags_of(profile.tags()),
+            it: InstanceProfile {
+                path: profile.path().to_owned(),
+                roles: profile
+                    .roles()
+                    .iter()
+                    .map(|role| role.role_name().to_owned())
+                    .collect(),
+            },
+        }))
 }
 
 /// Returns the names of all roles and instance profiles below our path.
@@ -301,7 +315,10 @@ mod tests {
 
     #[test]
     fn documents_are_read_encoded_and_plain() {
-        assert_eq!(document("%7B%22a%22%3A%20%22%C3%A9%22%7D"), serde_json::json!({"a": "é"}));
+        assert_eq!(
+            document("%7B%22a%22%3A%20%22%C3%A9%22%7D"),
+            serde_json::json!({"a": "é"})
+        );
         assert_eq!(document("{\"a\":1}"), serde_json::json!({"a": 1}));
         assert_eq!(document("100%"), Value::Null);
     }

@@ -1,6 +1,8 @@
 //! Security groups.
 
-use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, SecurityGroup as Group, Tag, TagSpecification};
+use aws_sdk_ec2::types::{
+    Filter, IpPermission, IpRange, ResourceType, SecurityGroup as Group, Tag, TagSpecification,
+};
 
 use super::clients::Clients;
 use super::error::{CallError, classify};
@@ -74,7 +76,11 @@ fn read(group: &Group) -> Tagged<SecurityGroup> {
             id: group.group_id().unwrap_or_default().to_owned(),
             name: group.group_name().unwrap_or_default().to_owned(),
             vpc: group.vpc_id().unwrap_or_default().to_owned(),
-            ingress: group.ip_permissions().iter().map(|rule| format!("{rule:?}")).collect(),
+            ingress: group
+                .ip_permissions()
+                .iter()
+                .map(|rule| format!("{rule:?}"))
+                .collect(),
             egress_open: group.ip_permissions_egress().iter().any(open),
         },
     }

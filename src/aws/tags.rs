@@ -21,7 +21,10 @@ const VALUES: usize = 20;
 pub async fn named(clients: &Clients, names: &[Name]) -> Result<BTreeMap<String, Tags>, CallError> {
     let parts = names.chunks(VALUES).map(|names| {
         let names = names.iter().map(Name::to_string).collect();
-        let filter = TagFilter::builder().key(DEPLOYMENT).set_values(Some(names)).build();
+        let filter = TagFilter::builder()
+            .key(DEPLOYMENT)
+            .set_values(Some(names))
+            .build();
         read(clients, filter, None)
     });
     let parts = futures_util::future::try_join_all(parts).await?;

@@ -25,10 +25,14 @@ pub async fn read(clients: &Clients, arn: &str) -> Result<Option<Topic>, CallErr
     let Some(answer) = or_missing(answer.map_err(|error| classify(GET, &error)))? else {
         return Ok(None);
     };
-    let some = ["SubscriptionsConfirmed", "SubscriptionsPending"].iter().any(|count| {
-        let attributes = answer.attributes();
-        attributes.and_then(|attributes| attributes.get(*count)).is_none_or(|count| count != "0")
-    });
+    let some = ["SubscriptionsConfirmed", "SubscriptionsPending"]
+        .iter()
+        .any(|count| {
+            let attributes = answer.attributes();
+            attributes
+                .and_then(|attributes| attributes.get(*count))
+                .is_none_or(|count| count != "0")
+        });
     let mut topic = Topic {
         subscriptions: BTreeMap::new(),
     };
@@ -73,10 +77,14 @@ pub async fn tags(clients: &Clients, arn: &str) -> Result<Tags, CallError> {
 fn tags_for(action: &'static str, tags: &Tags) -> Result<Vec<Tag>, CallError> {
     tags.iter()
         .map(|(key, value)| {
-            Tag::builder().key(key).value(value).build().map_err(|error| CallError::Malformed {
-                action,
-                cause: error.to_string(),
-            })
+            Tag::builder()
+                .key(key)
+                .value(value)
+                .build()
+                .map_err(|error| CallError::Malformed {
+                    action,
+                    cause: error.to_string(),
+                })
         })
         .collect()
 }
@@ -96,7 +104,11 @@ pub async fn create(clients: &Clients, name: &str, tags: &Tags) -> Result<(), Ca
 
 /// Subscribes an address; returns its subscription, `pending confirmation` where its owner is asked first.
 pub async fn subscribe(clients: &Clients, topic: &str, address: &str) -> Result<String, CallError> {
-    let protocol = if address.starts_with("https://") { "https" } else { "email" };
+    let protocol = if address.starts_with("https://") {
+        "https"
+    } else {
+        "email"
+    };
     let answer = clients
         .sns
         .subscribe()

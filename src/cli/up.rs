@@ -77,23 +77,31 @@ pub(super) fn service_position(arguments: &[OsString]) -> Option<usize> {
 /// Runs the command.
 pub fn run(args: &UpArgs, context: &Context) -> Ending {
     let Some(name) = &args.service else {
-        if args.plan.is_none() && args.which.file.is_none() && !std::path::Path::new("dataops-infra.yaml").exists() {
+        if args.plan.is_none()
+            && args.which.file.is_none()
+            && !std::path::Path::new("dataops-infra.yaml").exists()
+        {
             return Ending::Failed(
-                Failure::new(Exit::BadInput, "no service is named, and there is no dataops-infra.yaml")
-                    .hint("dataops-infra up ec2 --name dataops-runner-london"),
+                Failure::new(
+                    Exit::BadInput,
+                    "no service is named, and there is no dataops-infra.yaml",
+                )
+                .hint("dataops-infra up ec2 --name dataops-runner-london"),
             );
         }
         return provision(args, context);
     };
     match explain::find(name) {
         Err(unknown) => Ending::Failed(unknown),
-        Ok(service) if service.standing == Standing::Supported && service.name == "ec2" => match &args.rest[..] {
-            [] => provision(args, context),
-            [other, ..] => Ending::Failed(Failure::new(
-                Exit::BadInput,
-                format!("unexpected argument '{other}' after ec2"),
-            )),
-        },
+        Ok(service) if service.standing == Standing::Supported && service.name == "ec2" => {
+            match &args.rest[..] {
+                [] => provision(args, context),
+                [other, ..] => Ending::Failed(Failure::new(
+                    Exit::BadInput,
+                    format!("unexpected argument '{other}' after ec2"),
+                )),
+            }
+        }
         Ok(service) if service.standing == Standing::Supported => Ending::Failed(not_yet(service)),
         Ok(service) => Ending::Refused(
             Answer {

@@ -147,7 +147,12 @@ async fn call<C: Cloud>(
                 return Ok(Done::default());
             }
             Some(Refusal::Exists | Refusal::TokenReused) => match found(operation, around).await? {
-                Found::Ours(id) => return Ok(Done { id, ..Done::default() }),
+                Found::Ours(id) => {
+                    return Ok(Done {
+                        id,
+                        ..Done::default()
+                    });
+                }
                 Found::Foreign(what) => return Err(Failed::Foreign(what)),
                 // It was refused because it is there, so it will be seen.
                 Found::Absent => waited < around.patience.visible,
@@ -165,7 +170,12 @@ async fn call<C: Cloud>(
             None if error.is_silence() => {
                 silences += 1;
                 match found(operation, around).await {
-                    Ok(Found::Ours(id)) => return Ok(Done { id, ..Done::default() }),
+                    Ok(Found::Ours(id)) => {
+                        return Ok(Done {
+                            id,
+                            ..Done::default()
+                        });
+                    }
                     Ok(Found::Foreign(what)) => return Err(Failed::Foreign(what)),
                     Ok(Found::Absent) | Err(_) => silences < SILENCES,
                 }
@@ -239,7 +249,8 @@ async fn climb<C: Cloud>(launch: &Launch, around: &mut Around<'_, C>) -> Result<
         let address = launch.host.address("host");
         let failed = match call(Action::Create, &operation, around).await {
             Ok(mut done) => {
-                done.notes.extend(refused.iter().map(|attempt| format!("no capacity: {attempt}")));
+                done.notes
+                    .extend(refused.iter().map(|attempt| format!("no capacity: {attempt}")));
                 return Ok(done);
             }
             Err(failed) => failed,
@@ -251,7 +262,10 @@ async fn climb<C: Cloud>(launch: &Launch, around: &mut Around<'_, C>) -> Result<
         match refusal {
             Some(Refusal::Capacity) => {
                 let rung = &launch.ladder[launch.from];
-                refused.push(format!("{} in {}: {failed}", rung.instance_type, rung.subnet.zone));
+                refused.push(format!(
+                    "{} in {}: {failed}",
+                    rung.instance_type, rung.subnet.zone
+                ));
                 if launch.from >= last {
                     return Err(Failed::NoCapacity(refused));
                 }

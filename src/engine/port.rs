@@ -52,9 +52,13 @@ pub trait Cloud: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Done, CallError>> + Send;
 
     /// Looks whether a step that was tried has been carried out.
-    fn look(&self, operation: &Operation, ids: &Ids) -> impl Future<Output = Result<Found, CallError>> + Send;
+    fn look(&self, operation: &Operation, ids: &Ids)
+    -> impl Future<Output = Result<Found, CallError>> + Send;
 
     /// Looks at what a step waits for.
-    fn watch(&self, operation: &Operation, ids: &Ids)
-    -> impl Future<Output = Result<Sight, CallError>> + Send;
+    fn watch(
+        &self,
+        operation: &Operation,
+        ids: &Ids,
+    ) -> impl Future<Output = Result<Sight, CallError>> + Send;
 }

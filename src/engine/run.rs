@@ -94,9 +94,10 @@ pub async fn run<C: Cloud>(
         };
         let Ok((nth, seconds, result)) = ended else {
             // A panic in a step is a defect; what it did is unknown, as after silence.
-            report
-                .failed
-                .push(("a step".to_owned(), Failed::Never("ended unexpectedly".to_owned())));
+            report.failed.push((
+                "a step".to_owned(),
+                Failed::Never("ended unexpectedly".to_owned()),
+            ));
             continue;
         };
         let address = steps[nth].address.clone();

@@ -79,7 +79,11 @@ pub fn stuck(page: &mut Page, stuck: &[(String, Difference)]) {
         return;
     }
     page.heading("Differs and is not changed while a host runs");
-    page.bullets(stuck.iter().map(|(address, difference)| format!("{address}: {difference}")));
+    page.bullets(
+        stuck
+            .iter()
+            .map(|(address, difference)| format!("{address}: {difference}")),
+    );
 }
 
 /// Adds what stays.

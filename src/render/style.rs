@@ -77,7 +77,8 @@ impl Style {
 
     /// Returns the style for stderr; `colour` is what [`Style::stderr_colour`] said.
     pub fn of_stderr(colour: bool) -> Self {
-        let terminal = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
+        let terminal =
+            terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
         Self {
             width: Environment::read().width(terminal),
             colour,

@@ -152,20 +152,44 @@ impl DeploymentArgs {
             ("kms_key", "--kms-key", self.kms_key.as_ref()),
             ("token.file", "--token-file", token_file.as_ref()),
             ("token.environment", "--token-env", self.token_env.as_ref()),
-            ("token.parameter", "--token-parameter", self.token_parameter.as_ref()),
+            (
+                "token.parameter",
+                "--token-parameter",
+                self.token_parameter.as_ref(),
+            ),
             ("token.secret", "--token-secret", self.token_secret.as_ref()),
-            ("registry.parameter", "--registry-parameter", self.registry_parameter.as_ref()),
-            ("registry.secret", "--registry-secret", self.registry_secret.as_ref()),
+            (
+                "registry.parameter",
+                "--registry-parameter",
+                self.registry_parameter.as_ref(),
+            ),
+            (
+                "registry.secret",
+                "--registry-secret",
+                self.registry_secret.as_ref(),
+            ),
             ("platform_url", "--platform-url", self.platform_url.as_ref()),
             ("runner_image", "--runner-image", self.runner_image.as_ref()),
             ("channel", "--channel", self.channel.as_ref()),
-            ("docker.packages", "--docker-packages", self.docker_packages.as_ref()),
+            (
+                "docker.packages",
+                "--docker-packages",
+                self.docker_packages.as_ref(),
+            ),
             ("docker.mirror", "--docker-mirror", self.docker_mirror.as_ref()),
             ("docker.proxy", "--http-proxy", self.http_proxy.as_ref()),
             ("docker.ca_file", "--ca-file", ca_file.as_ref()),
             ("topic", "--topic", self.topic.as_ref()),
-            ("termination_protection", "--termination-protection", self.termination_protection.as_ref()),
-            ("log_retention_days", "--log-retention-days", self.log_retention_days.as_ref()),
+            (
+                "termination_protection",
+                "--termination-protection",
+                self.termination_protection.as_ref(),
+            ),
+            (
+                "log_retention_days",
+                "--log-retention-days",
+                self.log_retention_days.as_ref(),
+            ),
             ("ttl", "--ttl", self.ttl.as_ref()),
             ("families", "--families", None),
         ];
@@ -180,7 +204,11 @@ impl DeploymentArgs {
             ("fallback_types", "--fallback-type", &self.fallback_type),
             ("subnets", "--subnets", &self.subnets),
             ("zones", "--zones", &self.zones),
-            ("docker.registry_mirrors", "--registry-mirror", &self.registry_mirror),
+            (
+                "docker.registry_mirrors",
+                "--registry-mirror",
+                &self.registry_mirror,
+            ),
             ("notify", "--notify", &self.notify),
             ("tags", "--tag", &self.tags),
             ("name", "--name", &[]),
@@ -202,13 +230,20 @@ impl DeploymentArgs {
         if question.strict_minimums {
             settings.strict_minimums = Some(true);
         }
-        if self.token_file.as_ref().is_some_and(|file| file.as_os_str() == "-") {
+        if self
+            .token_file
+            .as_ref()
+            .is_some_and(|file| file.as_os_str() == "-")
+        {
             tokens.push("--token-file");
         }
         if tokens.len() > 1 {
             return Err(Failure::new(
                 Exit::BadInput,
-                format!("{} name different tokens: expected one of them", tokens.join(" and ")),
+                format!(
+                    "{} name different tokens: expected one of them",
+                    tokens.join(" and ")
+                ),
             ));
         }
         Ok(settings)

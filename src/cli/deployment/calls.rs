@@ -101,5 +101,7 @@ pub fn unreadable(what: &str, error: CallError, command: &str) -> Failure {
             (Exit::Failed, "run the command again".to_owned())
         }
     };
-    Failure::new(exit, format!("could not read {what}")).because(error).hint(hint)
+    Failure::new(exit, format!("could not read {what}"))
+        .because(error)
+        .hint(hint)
 }

@@ -29,6 +29,9 @@ pub fn confirm(question: &str, answer: &str, yes: bool) -> Result<(), Failure> {
     if read.is_ok() && line.trim() == answer {
         Ok(())
     } else {
-        Err(Failure::new(Exit::Refused, "not confirmed, so nothing was changed"))
+        Err(Failure::new(
+            Exit::Refused,
+            "not confirmed, so nothing was changed",
+        ))
     }
 }

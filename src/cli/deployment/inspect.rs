@@ -216,7 +216,9 @@ fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Va
         .into_iter()
         .map(|host| host_row(record, host, observed, now))
         .collect();
-    let online = hosts.iter().all(|host| host["stage"] == "online" && host["state"] == "running");
+    let online = hosts
+        .iter()
+        .all(|host| host["stage"] == "online" && host["state"] == "running");
     let ringing: Vec<&String> = observed
         .alarms
         .iter()
@@ -320,7 +322,11 @@ fn cost(record: &Record, catalog: &Catalog, age: Option<i64>) -> Value {
     let disks = f64::from(record.spec.disk.gib) * hosts;
     let mut monthly: Micros = price.amount.per_month().times(hosts);
     monthly += catalog.services.gp3_gib_month.amount.times(disks);
-    let so_far = age.map(|age| monthly.times(age as f64 / 3600.0 / HOURS_PER_MONTH as f64).cents());
+    let so_far = age.map(|age| {
+        monthly
+            .times(age as f64 / 3600.0 / HOURS_PER_MONTH as f64)
+            .cents()
+    });
     json!({
         "currency": "USD",
         "monthly": monthly.cents(),
@@ -385,7 +391,11 @@ fn one_page(page: &mut Page, row: &Value) {
         pairs.push(("age".to_owned(), span(age)));
     }
     if let Some(expires) = row["expires_at"].as_str() {
-        let over = if row["expired"] == true { ", which is over" } else { "" };
+        let over = if row["expired"] == true {
+            ", which is over"
+        } else {
+            ""
+        };
         pairs.push(("leased until".to_owned(), format!("{expires}{over}")));
     }
     if let Some(monthly) = row["cost"]["monthly"].as_str() {
@@ -399,7 +409,12 @@ fn one_page(page: &mut Page, row: &Value) {
         ));
     }
     let alarms = &row["alarms"];
-    let ringing: Vec<String> = alarms["ringing"].as_array().into_iter().flatten().map(text).collect();
+    let ringing: Vec<String> = alarms["ringing"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(text)
+        .collect();
     pairs.push((
         "alarms".to_owned(),
         format!(
@@ -447,7 +462,15 @@ fn one_page(page: &mut Page, row: &Value) {
 }
 
 fn many_page(page: &mut Page, rows: &[Value]) {
-    let mut table = Table::new(&["deployment", "region", "status", "hosts", "age", ">$/month", "says"]);
+    let mut table = Table::new(&[
+        "deployment",
+        "region",
+        "status",
+        "hosts",
+        "age",
+        ">$/month",
+        "says",
+    ]);
     for row in rows {
         let hosts: Vec<String> = row["hosts"]
             .as_array()

@@ -30,6 +30,9 @@ pub mod wants;
 #[cfg(not(feature = "aws"))]
 pub fn without_aws() -> crate::cli::outcome::Failure {
     use crate::cli::outcome::{Exit, Failure};
-    Failure::new(Exit::Failed, "this build of dataops-infra cannot call AWS; nothing was changed")
-        .hint("build it with the feature `aws`, which is on by default")
+    Failure::new(
+        Exit::Failed,
+        "this build of dataops-infra cannot call AWS; nothing was changed",
+    )
+    .hint("build it with the feature `aws`, which is on by default")
 }

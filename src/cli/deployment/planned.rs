@@ -96,7 +96,13 @@ impl Live {
             let (was, is) = (list(&self.steps), list(&is));
             let more: Vec<&String> = is.iter().filter(|step| !was.contains(step)).collect();
             let fewer: Vec<&String> = was.iter().filter(|step| !is.contains(step)).collect();
-            let names = |steps: &[&String]| steps.iter().map(|step| step.as_str()).collect::<Vec<_>>().join(", ");
+            let names = |steps: &[&String]| {
+                steps
+                    .iter()
+                    .map(|step| step.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
             changes.push(match (more.is_empty(), fewer.is_empty()) {
                 (true, true) => "the same steps would change other things".to_owned(),
                 (true, false) => format!("no longer to do: {}", names(&fewer)),
@@ -109,14 +115,20 @@ impl Live {
         }
         Err(Failure::new(
             Exit::Refused,
-            format!("the plan is stale; nothing was changed\n  {}", changes.join("\n  ")),
+            format!(
+                "the plan is stale; nothing was changed\n  {}",
+                changes.join("\n  ")
+            ),
         )
         .hint("make it anew with dataops-infra plan --live --out FILE"))
     }
 }
 
 fn version(version: Option<i64>) -> String {
-    version.map_or_else(|| "not there".to_owned(), |version| format!("at version {version}"))
+    version.map_or_else(
+        || "not there".to_owned(),
+        |version| format!("at version {version}"),
+    )
 }
 
 fn steps(prepared: &Prepared) -> Value {
@@ -130,9 +142,9 @@ fn steps(prepared: &Prepared) -> Value {
             let mut value = serde_json::json!(step);
             if let Some(after) = value["after"].as_array_mut() {
                 after.retain(|address| {
-                    !address
-                        .as_str()
-                        .is_some_and(|address| address.starts_with("online") || address.starts_with("running"))
+                    !address.as_str().is_some_and(|address| {
+                        address.starts_with("online") || address.starts_with("running")
+                    })
                 });
             }
             value
@@ -146,17 +158,23 @@ fn steps(prepared: &Prepared) -> Value {
 /// # Errors
 ///
 /// The file cannot be read, or holds no plan of an account.
-pub async fn read(path: &Path, args: &UpArgs, wait: bool, context: &Context) -> Result<(Group, Live), Failure> {
+pub async fn read(
+    path: &Path,
+    args: &UpArgs,
+    wait: bool,
+    context: &Context,
+) -> Result<(Group, Live), Failure> {
     let shown = path.display();
     let bytes = std::fs::read(path)
         .map_err(|error| Failure::new(Exit::BadInput, format!("cannot read {shown}")).because(error))?;
     let document: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::new(Exit::BadInput, format!("{shown} is no JSON")).because(error))?;
     if document["schema"] != crate::domain::plan::document::SCHEMA {
-        return Err(
-            Failure::new(Exit::BadInput, format!("{shown} is no plan: expected the schema dataops-infra/plan/v1"))
-                .hint("dataops-infra plan --live --name NAME --out plan.json"),
-        );
+        return Err(Failure::new(
+            Exit::BadInput,
+            format!("{shown} is no plan: expected the schema dataops-infra/plan/v1"),
+        )
+        .hint("dataops-infra plan --live --name NAME --out plan.json"));
     }
     if document["live"].is_null() {
         return Err(Failure::new(
@@ -165,8 +183,9 @@ pub async fn read(path: &Path, args: &UpArgs, wait: bool, context: &Context) -> 
         )
         .hint("dataops-infra plan --live --name NAME --out plan.json"));
     }
-    let live: Live = serde_json::from_value(document["live"].clone())
-        .map_err(|error| Failure::new(Exit::BadInput, format!("{shown}: `live` cannot be read")).because(error))?;
+    let live: Live = serde_json::from_value(document["live"].clone()).map_err(|error| {
+        Failure::new(Exit::BadInput, format!("{shown}: `live` cannot be read")).because(error)
+    })?;
     let flags = args.deployment.settings(&args.which, &args.question, context)?;
     if let Some(region) = &context.region_flag
         && *region != live.region

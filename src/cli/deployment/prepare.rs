@@ -212,7 +212,17 @@ pub async fn prepare(
     for (((want, record), name), size) in wants.into_iter().zip(records).zip(&names).zip(sizes) {
         let seen = observed.remove(name).unwrap_or_default();
         let one = size.and_then(|size| {
-            one(ground, &place, &want, record.as_ref(), seen, size, &shared, &parameters, now)
+            one(
+                ground,
+                &place,
+                &want,
+                record.as_ref(),
+                seen,
+                size,
+                &shared,
+                &parameters,
+                now,
+            )
         });
         prepared.push((want, one));
     }
@@ -300,10 +310,7 @@ async fn common(
 }
 
 /// Works out the sizes, each question once.
-async fn sizes(
-    wants: &[Want],
-    records: &[Option<Record>],
-) -> Result<Vec<Result<Size, Failure>>, Failure> {
+async fn sizes(wants: &[Want], records: &[Option<Record>]) -> Result<Vec<Result<Size, Failure>>, Failure> {
     let mut answered: BTreeMap<String, Size> = BTreeMap::new();
     let mut sizes = Vec::new();
     for (want, record) in wants.iter().zip(records) {
@@ -424,7 +431,10 @@ fn subnets(
 }
 
 /// Works out what the deployment shall be.
-#[expect(clippy::too_many_arguments, reason = "everything that is known, each from elsewhere")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that is known, each from elsewhere"
+)]
 fn spec(
     place: &Place,
     want: &Want,
@@ -441,7 +451,9 @@ fn spec(
     let was = base.map(|base| &base.spec);
     let (vpc, subnets) = match network(settings, base) {
         Some(network) => subnets(settings, &network, shared, &place.region)?,
-        None => was.map(|was| (was.vpc.clone(), was.subnets.clone())).unwrap_or_default(),
+        None => was
+            .map(|was| (was.vpc.clone(), was.subnets.clone()))
+            .unwrap_or_default(),
     };
     let image = match image_of(settings, base, parameters) {
         None => was.map(|was| was.image.clone()).unwrap_or(Image {
@@ -453,7 +465,10 @@ fn spec(
             let name = image.parameter.unwrap_or_default();
             return Err(Failure::new(
                 Exit::Refused,
-                format!("the parameter {name}, which names the image, does not exist in {}", place.region),
+                format!(
+                    "the parameter {name}, which names the image, does not exist in {}",
+                    place.region
+                ),
             )
             .hint("name an image with --ami, or another parameter with --ami-parameter"));
         }
@@ -513,7 +528,9 @@ fn spec(
         .clone()
         .or_else(|| was.and_then(|was| was.disk.kms_key.clone()));
     let text = |said: &Option<String>, was: Option<&String>, default: &str| {
-        said.clone().or_else(|| was.cloned()).unwrap_or_else(|| default.to_owned())
+        said.clone()
+            .or_else(|| was.cloned())
+            .unwrap_or_else(|| default.to_owned())
     };
     Ok(Spec {
         workload: size.workload,
@@ -545,7 +562,11 @@ fn spec(
         platform_url: text(&settings.platform_url, was.map(|was| &was.platform_url), PLATFORM)
             .trim_end_matches('/')
             .to_owned(),
-        runner_image: text(&settings.runner_image, was.map(|was| &was.runner_image), RUNNER_IMAGE),
+        runner_image: text(
+            &settings.runner_image,
+            was.map(|was| &was.runner_image),
+            RUNNER_IMAGE,
+        ),
         channel: text(&settings.channel, was.map(|was| &was.channel), CHANNEL),
         docker,
         notify: if topic.is_some() {
@@ -627,7 +648,10 @@ pub fn rfc3339(time: Timestamp) -> String {
 }
 
 /// Prepares one deployment.
-#[expect(clippy::too_many_arguments, reason = "everything that is known, each from elsewhere")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that is known, each from elsewhere"
+)]
 fn one(
     ground: &Ground,
     place: &Place,
@@ -643,9 +667,8 @@ fn one(
     let down = format!("dataops-infra down --name {name} --region {}", ground.region);
     let version = match &observed.record {
         Some((Err(unreadable), _)) => {
-            return Err(Failure::new(Exit::Refused, unreadable.to_string()).hint(
-                "a version of dataops-infra that knows the record can go on; nothing was changed",
-            ));
+            return Err(Failure::new(Exit::Refused, unreadable.to_string())
+                .hint("a version of dataops-infra that knows the record can go on; nothing was changed"));
         }
         Some((Ok(_), version)) => Some(*version),
         None => None,
@@ -681,9 +704,9 @@ fn one(
         )
         .hint("use fewer or shorter tags, addresses and mirrors"));
     }
-    let launches = Host::all(record.spec.count).into_iter().any(|host| {
-        instance::standing(&record, host, &observed).current.is_none()
-    });
+    let launches = Host::all(record.spec.count)
+        .into_iter()
+        .any(|host| instance::standing(&record, host, &observed).current.is_none());
     if launches && record.spec.docker.ca_digest.is_some() && want.ca.is_none() {
         return Err(Failure::new(
             Exit::BadInput,
@@ -708,13 +731,21 @@ fn one(
         ));
     }
     let scripts = user_data::scripts(&record, place, want.ca.as_deref()).map_err(|error| {
-        Failure::new(Exit::BadInput, format!("{name}: the host's script cannot be made")).because(error)
+        Failure::new(
+            Exit::BadInput,
+            format!("{name}: the host's script cannot be made"),
+        )
+        .because(error)
     })?;
     let wanted = Wanted {
         place,
         record: &record,
         base: base.zip(version),
-        token: if want.secret.is_some() { Given::Token } else { Given::Nothing },
+        token: if want.secret.is_some() {
+            Given::Token
+        } else {
+            Given::Nothing
+        },
         user_data: &scripts,
         wait: want.wait,
     };
@@ -756,9 +787,12 @@ async fn tokens(ground: &Ground, prepared: &mut [(Want, Result<Prepared, Failure
                 "the token given could not be compared with the stored one, which stays ({error})"
             )),
             Ok(stored) => {
-                let is = stored.get(&ready.name.token()).map(|parameter| parameter.value.as_str());
+                let is = stored
+                    .get(&ready.name.token())
+                    .map(|parameter| parameter.value.as_str());
                 if is != Some(secret.reveal()) {
-                    let scripts = user_data::scripts(&ready.record, &ready.place, want.ca.as_deref()).unwrap_or_default();
+                    let scripts = user_data::scripts(&ready.record, &ready.place, want.ca.as_deref())
+                        .unwrap_or_default();
                     let base = ready.observed.record.as_ref();
                     let base = base.and_then(|(record, version)| Some((record.as_ref().ok()?, *version)));
                     let wanted = Wanted {
@@ -789,9 +823,12 @@ async fn preflight(
     for (want, one) in prepared {
         let Ok(one) = one else { continue };
         for step in &one.ascent.steps {
-            let Operation::Launch(launch) = &step.does else { continue };
+            let Operation::Launch(launch) = &step.does else {
+                continue;
+            };
             let spec = &one.record.spec;
-            *need.vcpus.entry(spec.instance_type.clone()).or_default() += want.sizing.vcpus(&spec.instance_type);
+            *need.vcpus.entry(spec.instance_type.clone()).or_default() +=
+                want.sizing.vcpus(&spec.instance_type);
             need.gib += spec.disk.gib;
             need.hosts += 1;
             need.types.insert(spec.instance_type.clone());

@@ -118,8 +118,9 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
     if let (Some(plan), [one]) = (&plan, going.as_slice()) {
         plan.check(&one.prepared)?;
     }
-    let (ready, blocked): (Vec<Going>, Vec<Going>) =
-        going.into_iter().partition(|one| refusal(&one.prepared).is_none());
+    let (ready, blocked): (Vec<Going>, Vec<Going>) = going
+        .into_iter()
+        .partition(|one| refusal(&one.prepared).is_none());
     let blocked: Vec<(Going, Failure)> = blocked
         .into_iter()
         .filter_map(|one| refusal(&one.prepared).map(|failure| (one, failure)))
@@ -203,7 +204,10 @@ async fn again(
     ));
     let (_, prepared) = prepare(&one.ground, vec![one.want.clone()], Timestamp::now()).await?;
     let Some((_, prepared)) = prepared.into_iter().next() else {
-        return Err(Failure::new(Exit::Failed, "the deployment could not be read again"));
+        return Err(Failure::new(
+            Exit::Failed,
+            "the deployment could not be read again",
+        ));
     };
     let one = Going {
         prepared: prepared?,
@@ -212,7 +216,10 @@ async fn again(
     if let Some(failure) = refusal(&one.prepared) {
         return Err(failure);
     }
-    let report = apply(vec![work(&one)], online, stop, context).await.pop().unwrap_or_default();
+    let report = apply(vec![work(&one)], online, stop, context)
+        .await
+        .pop()
+        .unwrap_or_default();
     Ok(end(&one, &report, args))
 }
 
@@ -253,13 +260,9 @@ pub fn refusal(prepared: &Prepared) -> Option<Failure> {
     }
     reasons.extend(blocked);
     if prepared.changed && !prepared.ascent.stuck.is_empty() {
-        reasons.extend(
-            prepared
-                .ascent
-                .stuck
-                .iter()
-                .map(|(address, difference)| format!("{address}: {difference}; a running host is not changed in this")),
-        );
+        reasons.extend(prepared.ascent.stuck.iter().map(|(address, difference)| {
+            format!("{address}: {difference}; a running host is not changed in this")
+        }));
         hint = format!(
             "repeat the options it was made with, or make it anew: dataops-infra down --name {name} --region {}, then up",
             prepared.place.region
@@ -269,7 +272,13 @@ pub fn refusal(prepared: &Prepared) -> Option<Failure> {
         return None;
     }
     let list: String = reasons.iter().map(|reason| format!("\n  {reason}")).collect();
-    Some(Failure::new(Exit::Refused, format!("{name} cannot be made as asked; nothing was changed{list}")).hint(hint))
+    Some(
+        Failure::new(
+            Exit::Refused,
+            format!("{name} cannot be made as asked; nothing was changed{list}"),
+        )
+        .hint(hint),
+    )
 }
 
 fn unprepared(name: &Name, region: &str, failure: Failure) -> End {
@@ -293,7 +302,11 @@ fn unprepared(name: &Name, region: &str, failure: Failure) -> End {
 fn preview(page: &mut Page, one: &Going) {
     let prepared = &one.prepared;
     let spec = &prepared.record.spec;
-    let what = if prepared.version.is_some() { "Change" } else { "Make" };
+    let what = if prepared.version.is_some() {
+        "Change"
+    } else {
+        "Make"
+    };
     pages::steps(
         page,
         format!("{what} {} in {}", prepared.name, one.ground.region),
@@ -338,7 +351,8 @@ fn show(working: &[Going], context: &Context) {
                 format!("{} x {}, {} GiB", spec.count, spec.instance_type, spec.disk.gib),
             ]);
         }
-        page.heading(format!("Change {} deployments", working.len())).table(table);
+        page.heading(format!("Change {} deployments", working.len()))
+            .table(table);
     }
     let style = Style::of_stderr(context.log.colour);
     eprintln!("{}", text::render(&page, style));
@@ -371,7 +385,8 @@ fn document(one: &Going, status: &str, report: Option<&Report>) -> Value {
     let spec = &prepared.record.spec;
     let step = |step: &Step| {
         let mut value = json!(step);
-        let failed = report.and_then(|report| report.failed.iter().find(|(address, _)| *address == step.address));
+        let failed =
+            report.and_then(|report| report.failed.iter().find(|(address, _)| *address == step.address));
         let seconds = report.and_then(|report| report.done.get(&step.address));
         value["outcome"] = match (failed, seconds, report) {
             (Some(_), _, _) => "failed",
@@ -416,7 +431,12 @@ fn document(one: &Going, status: &str, report: Option<&Report>) -> Value {
     }
     let mut notes: Vec<String> = prepared.notes.clone();
     if let Some(report) = report {
-        notes.extend(report.notes.iter().map(|(address, note)| format!("{address}: {note}")));
+        notes.extend(
+            report
+                .notes
+                .iter()
+                .map(|(address, note)| format!("{address}: {note}")),
+        );
     }
     value["notes"] = json!(notes);
     value
@@ -489,7 +509,15 @@ fn end(one: &Going, report: &Report, args: &UpArgs) -> End {
             next,
         };
     }
-    let mut document = document(one, if report.interrupted { "interrupted" } else { "failed" }, Some(report));
+    let mut document = document(
+        one,
+        if report.interrupted {
+            "interrupted"
+        } else {
+            "failed"
+        },
+        Some(report),
+    );
     let failure = incomplete(one, report);
     document["error"] = failure.message.clone().into();
     let next = commands(one, &["up ec2", "status", "down"]);
@@ -525,7 +553,10 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
             "wait" => "wait for",
             other => other,
         };
-        message.push_str(&format!("{}: could not {verb} {address}: {failed}", prepared.name));
+        message.push_str(&format!(
+            "{}: could not {verb} {address}: {failed}",
+            prepared.name
+        ));
     }
     if report.interrupted {
         if !message.is_empty() {
@@ -578,7 +609,8 @@ fn answer(mut ends: Vec<End>) -> Ending {
         let mut document = json!({ "schema": SCHEMA, "generated_by": generated_by() });
         merge(&mut document, end.document);
         let mut page = Page::new();
-        page.heading(format!("{} in {}", end.name, end.region)).text(&end.says);
+        page.heading(format!("{} in {}", end.name, end.region))
+            .text(&end.says);
         one_page(&mut page, &document);
         if !end.next.is_empty() {
             page.heading("Next").verbatim(end.next);
@@ -624,7 +656,8 @@ fn answer(mut ends: Vec<End>) -> Ending {
         .collect();
     Ending::Refused(
         answer,
-        Failure::new(exit, messages.join("\n")).hint("the same command goes on with those that are not complete"),
+        Failure::new(exit, messages.join("\n"))
+            .hint("the same command goes on with those that are not complete"),
     )
 }
 
@@ -651,7 +684,12 @@ fn one_page(page: &mut Page, document: &Value) {
     let mut pairs = Vec::new();
     for host in document["hosts"].as_array().into_iter().flatten() {
         let text = |key: &str| host[key].as_str().unwrap_or_default().to_owned();
-        let mut says = format!("{} ({}, {})", text("instance_id"), text("instance_type"), text("zone"));
+        let mut says = format!(
+            "{} ({}, {})",
+            text("instance_id"),
+            text("instance_type"),
+            text("zone")
+        );
         if host["zone"].is_null() {
             says = text("instance_id");
         }
@@ -696,6 +734,7 @@ fn one_page(page: &mut Page, document: &Value) {
         })
         .collect();
     if !differs.is_empty() {
-        page.heading("Differs and is not changed while a host runs").bullets(differs);
+        page.heading("Differs and is not changed while a host runs")
+            .bullets(differs);
     }
 }

@@ -94,7 +94,11 @@ async fn remove(args: &DownArgs, context: &Context) -> Result<Ending, Failure> {
             Ok(read) => read,
             // One account that cannot be read does not hurt the others.
             Err(failure) if many => {
-                ends.extend(names.iter().map(|name| refused(name, &ground.region, copy(&failure))));
+                ends.extend(
+                    names
+                        .iter()
+                        .map(|name| refused(name, &ground.region, copy(&failure))),
+                );
                 continue;
             }
             Err(failure) => return Err(failure),
@@ -223,8 +227,10 @@ fn one(
             (record.clone(), Some(*version))
         }
         Some((Err(unreadable), _)) => {
-            return Err(Failure::new(Exit::Refused, format!("{unreadable}; nothing was removed"))
-                .hint("a version of dataops-infra that knows the record can remove it"));
+            return Err(
+                Failure::new(Exit::Refused, format!("{unreadable}; nothing was removed"))
+                    .hint("a version of dataops-infra that knows the record can remove it"),
+            );
         }
         None => match &args.generation {
             Some(text) => {
@@ -274,7 +280,11 @@ fn unrecorded(name: &Name, ground: &Ground, observed: &Observed) -> Result<Optio
                 .push(what);
         }
     };
-    for instance in observed.instances.iter().filter(|instance| !instance.it.is_gone()) {
+    for instance in observed
+        .instances
+        .iter()
+        .filter(|instance| !instance.it.is_gone())
+    {
         note(&instance.tags, format!("instance {}", instance.it.id));
     }
     for group in &observed.security_groups {
@@ -311,7 +321,10 @@ fn unrecorded(name: &Name, ground: &Ground, observed: &Observed) -> Result<Optio
     let first = generations.keys().next().cloned().unwrap_or_default();
     Err(Failure::new(
         Exit::Refused,
-        format!("{name} has no record in {}, so nothing proves whose these are; nothing was removed{list}", ground.region),
+        format!(
+            "{name} has no record in {}, so nothing proves whose these are; nothing was removed{list}",
+            ground.region
+        ),
     )
     .hint(format!(
         "if they are yours to remove: dataops-infra down --name {name} --region {} --generation {first}",
@@ -401,7 +414,12 @@ fn show(going: &[Going], context: &Context) {
     } else {
         let mut table = Table::new(&["deployment", "region", ">steps", "stays"]);
         for one in going {
-            let stays: Vec<&str> = one.descent.stays.iter().map(|stays| stays.what.as_str()).collect();
+            let stays: Vec<&str> = one
+                .descent
+                .stays
+                .iter()
+                .map(|stays| stays.what.as_str())
+                .collect();
             table.row([
                 one.name.to_string(),
                 one.ground.region.clone(),
@@ -409,7 +427,8 @@ fn show(going: &[Going], context: &Context) {
                 stays.join(", "),
             ]);
         }
-        page.heading(format!("Remove {} deployments", going.len())).table(table);
+        page.heading(format!("Remove {} deployments", going.len()))
+            .table(table);
     }
     eprintln!("{}", text::render(&page, Style::of_stderr(context.log.colour)));
 }
@@ -557,7 +576,8 @@ fn answer(mut ends: Vec<End>, args: &DownArgs) -> Ending {
             document.extend(more);
         }
         let mut page = Page::new();
-        page.heading(format!("{} in {}", end.name, end.region)).text(&end.says);
+        page.heading(format!("{} in {}", end.name, end.region))
+            .text(&end.says);
         let texts: Vec<String> = document["notes"]
             .as_array()
             .into_iter()

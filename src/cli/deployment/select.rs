@@ -38,7 +38,7 @@ pub fn file(which: &WhichArgs) -> Result<Option<(PathBuf, Vec<Settings>)>, Failu
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
         Err(error) => {
             return Err(
-                Failure::new(Exit::BadInput, format!("cannot read {}", path.display())).because(error)
+                Failure::new(Exit::BadInput, format!("cannot read {}", path.display())).because(error),
             );
         }
     };
@@ -100,7 +100,11 @@ pub fn select(
                     ),
                 ));
             }
-            if fits.is_empty() { vec![flags.clone()] } else { fits }
+            if fits.is_empty() {
+                vec![flags.clone()]
+            } else {
+                fits
+            }
         }
     };
     chosen
@@ -119,7 +123,10 @@ fn meant(settings: Settings, context: &Context) -> Result<Meant, Failure> {
         return Err(Failure::new(Exit::BadInput, lines.join("\n")));
     }
     let Some(name) = &settings.name else {
-        return Err(Failure::new(Exit::BadInput, "the deployment in the file has no name").hint("add `name:` or --name"));
+        return Err(
+            Failure::new(Exit::BadInput, "the deployment in the file has no name")
+                .hint("add `name:` or --name"),
+        );
     };
     let name = Name::new(name).map_err(|error| Failure::new(Exit::BadInput, error.to_string()))?;
     Ok(Meant {

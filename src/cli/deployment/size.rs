@@ -57,7 +57,11 @@ pub fn question(
     let mut args = args.clone();
     args.workload.clone_from(&settings.workload);
     args.target = Some(TargetArg::Ec2);
-    args.set = settings.set.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    args.set = settings
+        .set
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     args.families = (!settings.families.is_empty()).then(|| settings.families.join(","));
     args.strict_minimums = settings.strict_minimums.unwrap_or_default();
     let context = Context {
@@ -74,7 +78,12 @@ pub fn question(
         "{:?} {:?} {:?}",
         settings.count, settings.concurrency, settings.disk_gib
     ));
-    let digest = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hash
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     if let Some(name) = &settings.instance_type {
         // The search then has one type to choose from; what it cannot host it says.
         asked.families = Families::Any;

@@ -76,7 +76,11 @@ fn checked(bytes: &[u8], source: &str) -> Result<Secret, Failure> {
     if secret.reveal().len() > LONGEST {
         return wrong("it is longer than any token");
     }
-    if secret.reveal().chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if secret
+        .reveal()
+        .chars()
+        .any(|c| c.is_whitespace() || c.is_control())
+    {
         return wrong("there is white space in it; expected the token alone");
     }
     Ok(secret)

@@ -286,7 +286,9 @@ fn hosts(
                 && (matches!(report.stage.as_str(), "registered" | "online") || report.failed_stage.is_some())
         });
         let mut before = vec!["removing".to_owned(), format!("{address}-protection")];
-        if let (true, Some(seconds), "running") = (registered, removal.drain_seconds, instance.it.state.as_str()) {
+        if let (true, Some(seconds), "running") =
+            (registered, removal.drain_seconds, instance.it.state.as_str())
+        {
             steps.add(
                 format!("{address}-drain"),
                 "runner",
@@ -429,18 +431,16 @@ fn identity(owner: &Owner, observed: &Observed, steps: &mut Steps, descent: &mut
                 Operation::DeleteRole,
             );
         } else {
-            stays(descent, format!("role named as that of {}", owner.name), &role.tags);
+            stays(
+                descent,
+                format!("role named as that of {}", owner.name),
+                &role.tags,
+            );
         }
     }
 }
 
-fn groups(
-    record: &Record,
-    owner: &Owner,
-    observed: &Observed,
-    steps: &mut Steps,
-    descent: &mut Descent,
-) {
+fn groups(record: &Record, owner: &Owner, observed: &Observed, steps: &mut Steps, descent: &mut Descent) {
     let mut after = steps.addresses(|step| step.address.ends_with("-gone"));
     after.push("removing".to_owned());
     let after: Vec<&str> = after.iter().map(String::as_str).collect();
@@ -469,13 +469,7 @@ fn groups(
     }
 }
 
-fn telling(
-    owner: &Owner,
-    observed: &Observed,
-    removal: &Removal,
-    steps: &mut Steps,
-    descent: &mut Descent,
-) {
+fn telling(owner: &Owner, observed: &Observed, removal: &Removal, steps: &mut Steps, descent: &mut Descent) {
     let alarms = steps.addresses(|step| step.address.starts_with("alarms"));
     let mut after: Vec<&str> = alarms.iter().map(String::as_str).collect();
     after.push("removing");
@@ -495,7 +489,11 @@ fn telling(
                 Operation::DeleteTopic,
             );
         } else {
-            stays(descent, format!("topic named as that of {}", owner.name), &topic.tags);
+            stays(
+                descent,
+                format!("topic named as that of {}", owner.name),
+                &topic.tags,
+            );
         }
     }
     let gone = steps.addresses(|step| step.address.ends_with("-gone"));
@@ -528,7 +526,11 @@ fn telling(
                 why: "was kept as data".to_owned(),
             });
         } else {
-            stays(descent, format!("log group {}", owner.name.log_group()), &logs.tags);
+            stays(
+                descent,
+                format!("log group {}", owner.name.log_group()),
+                &logs.tags,
+            );
         }
     }
 }

@@ -27,12 +27,18 @@ impl Drained {
         let Some(said) = said else {
             return Self {
                 busy: false,
-                says: "the host did not say whether its runner was unregistered; it may still be listed on the \
+                says:
+                    "the host did not say whether its runner was unregistered; it may still be listed on the \
                        platform, where its owner can delete it"
-                    .to_owned(),
+                        .to_owned(),
             };
         };
-        let detail: String = said.detail.chars().filter(|c| !c.is_control()).take(300).collect();
+        let detail: String = said
+            .detail
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(300)
+            .collect();
         let unregistered = match said.unregistered.as_str() {
             "runner" => "the runner is removed from the platform".to_owned(),
             "manager" => "the runner's manager is removed from the platform; the runner that was created there remains, \

@@ -31,7 +31,9 @@ impl Name {
         if sound {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NotAName(text.chars().filter(|c| !c.is_control()).take(80).collect()))
+            Err(NotAName(
+                text.chars().filter(|c| !c.is_control()).take(80).collect(),
+            ))
         }
     }
 
@@ -204,7 +206,19 @@ mod tests {
         for good in ["abc", "dataops-runner-london", "a23", &"a".repeat(40)] {
             assert!(Name::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "ab", "1ab", "-ab", "ab-", "Abc", "a_b", "a/b", "a b", &"a".repeat(41), "aé1"] {
+        for bad in [
+            "",
+            "ab",
+            "1ab",
+            "-ab",
+            "ab-",
+            "Abc",
+            "a_b",
+            "a/b",
+            "a b",
+            &"a".repeat(41),
+            "aé1",
+        ] {
             assert!(Name::new(bad).is_err(), "{bad}");
         }
     }

@@ -145,11 +145,18 @@ mod tests {
     #[test]
     fn client_tokens_differ_and_are_short_enough() {
         let generation = owner().generation;
-        let tokens: std::collections::BTreeSet<String> = [("host", 0, 0), ("host", 1, 0), ("host", 0, 1), ("host-1", 0, 0)]
-            .map(|(address, launch, rung)| generation.client_token(address, launch, rung))
-            .into();
+        let tokens: std::collections::BTreeSet<String> =
+            [("host", 0, 0), ("host", 1, 0), ("host", 0, 1), ("host-1", 0, 0)]
+                .map(|(address, launch, rung)| generation.client_token(address, launch, rung))
+                .into();
         assert_eq!(tokens.len(), 4);
-        assert!(tokens.iter().all(|token| token.len() <= 64), "EC2 allows 64 characters");
-        assert_eq!(generation.client_token("host", 0, 0), generation.client_token("host", 0, 0));
+        assert!(
+            tokens.iter().all(|token| token.len() <= 64),
+            "EC2 allows 64 characters"
+        );
+        assert_eq!(
+            generation.client_token("host", 0, 0),
+            generation.client_token("host", 0, 0)
+        );
     }
 }

@@ -200,7 +200,11 @@ pub fn findings(need: &Need, facts: &Facts, disk_gib: u32, public_address: Optio
 }
 
 fn zones(facts: &Facts) -> Vec<&str> {
-    let zones: BTreeSet<&str> = facts.subnets.iter().map(|fact| fact.subnet.zone.as_str()).collect();
+    let zones: BTreeSet<&str> = facts
+        .subnets
+        .iter()
+        .map(|fact| fact.subnet.zone.as_str())
+        .collect();
     zones.into_iter().collect()
 }
 
@@ -221,7 +225,13 @@ fn offering(need: &Need, facts: &Facts, findings: &mut Vec<Finding>) {
             .any(|zone| offered.contains(&(name.clone(), (*zone).to_owned())))
     };
     let (found, missing): (Vec<&String>, Vec<&String>) = need.types.iter().partition(|name| has(name));
-    let names = |names: &[&String]| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = |names: &[&String]| {
+        names
+            .iter()
+            .map(|name| name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     if missing.is_empty() {
         findings.push(Finding::ok(
             "type-offered",
@@ -295,9 +305,8 @@ fn volumes(need: &Need, facts: &Facts, findings: &mut Vec<Finding>) {
     let needed = f64::from(need.gib) / 1024.0;
     match &facts.gp3 {
         Some(Quota::Value { limit, .. }) => {
-            let evidence = format!(
-                "{GP3_QUOTA} allows {limit} TiB, {needed:.2} needed; what is in use is not counted"
-            );
+            let evidence =
+                format!("{GP3_QUOTA} allows {limit} TiB, {needed:.2} needed; what is in use is not counted");
             findings.push(if needed <= *limit {
                 Finding::ok(code, evidence)
             } else {
@@ -305,7 +314,10 @@ fn volumes(need: &Need, facts: &Facts, findings: &mut Vec<Finding>) {
                     code,
                     Status::Blocked,
                     evidence,
-                    format!("ask for at least {:.0} with Service Quotas, service ebs", needed.ceil()),
+                    format!(
+                        "ask for at least {:.0} with Service Quotas, service ebs",
+                        needed.ceil()
+                    ),
                 )
             });
         }
@@ -404,7 +416,10 @@ fn image(facts: &Facts, disk_gib: u32, findings: &mut Vec<Finding>) {
     };
     let mut faults = Vec::new();
     if image.architecture != "x86_64" {
-        faults.push(format!("it is for {}, the runner's images for x86_64", image.architecture));
+        faults.push(format!(
+            "it is for {}, the runner's images for x86_64",
+            image.architecture
+        ));
     }
     if image.state != "available" {
         faults.push(format!("it is {}", image.state));
@@ -419,7 +434,10 @@ fn image(facts: &Facts, disk_gib: u32, findings: &mut Vec<Finding>) {
         ));
     }
     findings.push(if faults.is_empty() {
-        Finding::ok(code, format!("{} ({}), root at {}", image.id, image.name, image.root_device))
+        Finding::ok(
+            code,
+            format!("{} ({}), root at {}", image.id, image.name, image.root_device),
+        )
     } else {
         Finding::new(
             code,
@@ -535,7 +553,12 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].status, Status::Blocked);
         assert!(found[0].evidence.contains(VCPU_QUOTA));
-        assert!(found[0].remedy.as_ref().is_some_and(|text| text.contains("--desired-value 8")));
+        assert!(
+            found[0]
+                .remedy
+                .as_ref()
+                .is_some_and(|text| text.contains("--desired-value 8"))
+        );
     }
 
     #[test]
@@ -544,7 +567,11 @@ mod tests {
         facts.vcpus = Some(Quota::Unread("denied".to_owned()));
         facts.routes = None;
         facts.offered = None;
-        assert!(bad(&need, &facts).iter().all(|finding| finding.status == Status::Unknown));
+        assert!(
+            bad(&need, &facts)
+                .iter()
+                .all(|finding| finding.status == Status::Unknown)
+        );
         assert_eq!(bad(&need, &facts).len(), 3);
     }
 

@@ -109,7 +109,11 @@ impl Steps {
     /// Returns the differences of the step at an address, to add to; of the last step if there is none.
     pub fn differences_of(&mut self, address: &str) -> &mut Vec<Difference> {
         let last = self.0.len().saturating_sub(1);
-        let at = self.0.iter().position(|step| step.address == address).unwrap_or(last);
+        let at = self
+            .0
+            .iter()
+            .position(|step| step.address == address)
+            .unwrap_or(last);
         &mut self.0[at].differences
     }
 

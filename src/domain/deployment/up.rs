@@ -302,7 +302,12 @@ impl Climb<'_> {
                         )),
                     }
                     let is = profile.tags.clone();
-                    self.retag(&is, "instance-profile", "iam:instance-profile", TagTarget::InstanceProfile);
+                    self.retag(
+                        &is,
+                        "instance-profile",
+                        "iam:instance-profile",
+                        TagTarget::InstanceProfile,
+                    );
                 }
             }
         }
@@ -369,7 +374,11 @@ impl Climb<'_> {
                 &["record"],
                 Operation::OpenEgress { group: id.clone() },
             );
-            step.differences = vec![Difference::new("IpPermissionsEgress", "closed", "all to 0.0.0.0/0")];
+            step.differences = vec![Difference::new(
+                "IpPermissionsEgress",
+                "closed",
+                "all to 0.0.0.0/0",
+            )];
         }
         let is = group.tags.clone();
         self.retag(&is, "security-group", "ec2:security-group", TagTarget::Ec2(id));
@@ -550,8 +559,11 @@ impl Climb<'_> {
             self.ids.insert(address.clone(), it.id.clone());
             let volume = instance::root_volume(it, self.observed);
             let diff = instance::diff(&spec, it, volume, group.as_deref(), &profile);
-            self.stuck
-                .extend(diff.stuck.into_iter().map(|difference| (address.clone(), difference)));
+            self.stuck.extend(
+                diff.stuck
+                    .into_iter()
+                    .map(|difference| (address.clone(), difference)),
+            );
             let id = || it.id.clone();
             let mends = [
                 (
@@ -593,7 +605,11 @@ impl Climb<'_> {
                         format!("{address}-protection"),
                         "ec2:instance",
                         Action::Update,
-                        if on { "protects from termination" } else { "no longer protected" },
+                        if on {
+                            "protects from termination"
+                        } else {
+                            "no longer protected"
+                        },
                         &["record"],
                         Operation::Protect { instance: id(), on },
                     )
@@ -738,7 +754,11 @@ impl Climb<'_> {
                     let should = known.map(|instance| rule.fields(&instance));
                     let differences = match &should {
                         Some(should) => field_differences(&alarm.it.fields, should),
-                        None => vec![Difference::new("Dimensions", "a host that is gone", "the new host")],
+                        None => vec![Difference::new(
+                            "Dimensions",
+                            "a host that is gone",
+                            "the new host",
+                        )],
                     };
                     if !differences.is_empty() {
                         self.steps

@@ -68,7 +68,11 @@ pub fn scripts(
                     Packages::Docker { mirror }
                 },
                 registry_mirrors: &mirrors,
-                proxy: spec.docker.proxy.as_deref().map(|url| Proxy { url, exceptions: &[] }),
+                proxy: spec
+                    .docker
+                    .proxy
+                    .as_deref()
+                    .map(|url| Proxy { url, exceptions: &[] }),
                 ca_certificate: ca,
                 ..Docker::default()
             },

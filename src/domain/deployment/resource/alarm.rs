@@ -155,7 +155,9 @@ pub fn fields(
 
 /// Returns the topic that alarms go to.
 pub fn topic_arn(name: &Name, spec: &Spec, place: &Place) -> String {
-    spec.topic.clone().unwrap_or_else(|| place.arn("sns", &name.topic()))
+    spec.topic
+        .clone()
+        .unwrap_or_else(|| place.arn("sns", &name.topic()))
 }
 
 /// Recovery and reboot are actions of EC2

@@ -98,12 +98,16 @@ pub fn diff(
     let mut diff = Diff::default();
     let mut types = std::iter::once(&spec.instance_type).chain(&spec.fallback_types);
     if !types.any(|name| *name == instance.instance_type) {
-        diff.stuck
-            .extend(Difference::of("InstanceType", &instance.instance_type, &spec.instance_type));
+        diff.stuck.extend(Difference::of(
+            "InstanceType",
+            &instance.instance_type,
+            &spec.instance_type,
+        ));
     }
     diff.stuck
         .extend(Difference::of("ImageId", &instance.image, &spec.image.id));
-    diff.stuck.extend(Difference::of("VpcId", &instance.vpc, &spec.vpc));
+    diff.stuck
+        .extend(Difference::of("VpcId", &instance.vpc, &spec.vpc));
     diff.stuck.extend(Difference::of(
         "IamInstanceProfile",
         &instance.profile.clone().unwrap_or_else(|| "none".to_owned()),
@@ -111,14 +115,18 @@ pub fn diff(
     ));
     if let Some(volume) = volume {
         let disk = &spec.disk;
-        diff.stuck
-            .extend(Difference::of("root volume VolumeType", &volume.kind, &"gp3".to_owned()));
+        diff.stuck.extend(Difference::of(
+            "root volume VolumeType",
+            &volume.kind,
+            &"gp3".to_owned(),
+        ));
         diff.stuck
             .extend(Difference::of("root volume Size", &volume.gib, &disk.gib));
         diff.stuck
             .extend(Difference::of("root volume Encrypted", &volume.encrypted, &true));
         if let Some(iops) = volume.iops {
-            diff.stuck.extend(Difference::of("root volume Iops", &iops, &disk.iops));
+            diff.stuck
+                .extend(Difference::of("root volume Iops", &iops, &disk.iops));
         }
         if let Some(throughput) = volume.throughput {
             diff.stuck.extend(Difference::of(
