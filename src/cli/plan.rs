@@ -79,7 +79,9 @@ fn live(args: &PlanArgs, context: &Context) -> Ending {
 }
 
 fn offline(args: &PlanArgs, context: &Context) -> Outcome {
-    let said = args.deployment.settings(&args.which, &QuestionArgs::default(), &Context::default())?;
+    let said = args
+        .deployment
+        .settings(&args.which, &QuestionArgs::default(), &Context::default())?;
     if said != Settings::default() || args.which.file.is_some() || args.deployment.token_file.is_some() {
         return Err(Failure::new(
             Exit::BadInput,

@@ -299,7 +299,10 @@ async fn common(
         let Some(secret) = &want.secret else { continue };
         let new = !parameters.contains_key(&name.token()) && secret.reveal().starts_with("glrt-");
         let url = want.meant.settings.platform_url.clone();
-        let url = url.unwrap_or_else(|| PLATFORM.to_owned()).trim_end_matches('/').to_owned();
+        let url = url
+            .unwrap_or_else(|| PLATFORM.to_owned())
+            .trim_end_matches('/')
+            .to_owned();
         if new && !tokens.contains(&(url.clone(), secret.clone())) {
             tokens.push((url, secret.clone()));
         }
@@ -650,7 +653,8 @@ fn token_finding(secret: &Secret, url: &str, shared: &Shared) -> Finding {
              platform accepts it shows when it does",
         );
     }
-    let kind = "an authentication token: tags and rights are set on the platform, where the runner was created";
+    let kind =
+        "an authentication token: tags and rights are set on the platform, where the runner was created";
     let verdict = shared
         .verdicts
         .iter()

@@ -51,7 +51,11 @@ async fn preview(args: &PlanArgs, context: &Context) -> Result<Ending, Failure> 
     let mut exit = Exit::Done;
     let mut failures: Vec<Failure> = Vec::new();
     for group in groups {
-        let sizings: Vec<_> = group.wants.iter().map(|want| std::sync::Arc::clone(&want.sizing)).collect();
+        let sizings: Vec<_> = group
+            .wants
+            .iter()
+            .map(|want| std::sync::Arc::clone(&want.sizing))
+            .collect();
         let (_, prepared) = prepare(&group.ground, group.wants, Timestamp::now()).await?;
         for ((name, one), sizing) in prepared.into_iter().zip(sizings) {
             let prepared = match one {
@@ -65,9 +69,17 @@ async fn preview(args: &PlanArgs, context: &Context) -> Result<Ending, Failure> 
                 }
                 Err(failure) => return Err(failure),
             };
-            let plan = if many { None } else { Some(sizing.plan(&args.question.typed())?) };
+            let plan = if many {
+                None
+            } else {
+                Some(sizing.plan(&args.question.typed())?)
+            };
             let blocked = refusal(&prepared);
-            let changes = prepared.ascent.steps.iter().any(|step| step.action != Action::Wait);
+            let changes = prepared
+                .ascent
+                .steps
+                .iter()
+                .any(|step| step.action != Action::Wait);
             if blocked.is_some() {
                 exit = worse(exit, Exit::Refused);
             } else if args.detailed_exitcode && (changes || !prepared.ascent.stuck.is_empty()) {
@@ -135,10 +147,17 @@ fn document(plan: Option<&PlanDocument>, prepared: &Prepared) -> Result<serde_js
 }
 
 fn set(page: &mut Page, prepared: &Prepared) {
-    let what = if prepared.version.is_some() { "Would change" } else { "Would make" };
+    let what = if prepared.version.is_some() {
+        "Would change"
+    } else {
+        "Would make"
+    };
     pages::steps(
         page,
-        format!("{what} {} in {}, account {}", prepared.name, prepared.place.region, prepared.place.account),
+        format!(
+            "{what} {} in {}, account {}",
+            prepared.name, prepared.place.region, prepared.place.account
+        ),
         &prepared.ascent.steps,
     );
     pages::findings(page, &prepared.findings, true);

@@ -144,7 +144,12 @@ fn eks(alarms: &[&str]) -> Vec<Step> {
             after: after.iter().map(|address| (*address).to_owned()).collect(),
         });
     };
-    step("record", "ssm:parameter", "lock and generation of the deployment", &[]);
+    step(
+        "record",
+        "ssm:parameter",
+        "lock and generation of the deployment",
+        &[],
+    );
     step(
         "token",
         "ssm:parameter",
