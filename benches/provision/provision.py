@@ -183,6 +183,29 @@ class Emulator:
             self.process.wait()
 
 
+def descendants(pid):
+    """Returns the processes below a process, from Linux's table of them."""
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            child = int(stat.parent.name)
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(child)
+    found, left = [], [pid]
+    while left:
+        below = children.get(left.pop(), [])
+        found += below
+        left += below
+    return found
+
+
+def end(process):
+    """Ends a process and all below it; Ansible's workers are no part of its group."""
+    for pid in [*descendants(process.pid), process.pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
 class Runner:
     """Runs commands of contenders in a clean environment, each with a group of processes of its own."""
 
@@ -231,8 +254,7 @@ class Runner:
                 try:
                     code = process.wait(TIMEOUT_S)
                 except BaseException as error:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+                    end(process)
                     if not isinstance(error, subprocess.TimeoutExpired):
                         raise
                     code = -signal.SIGKILL
