@@ -98,7 +98,7 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Recommend a host for a workload, with reasons and cost.
-    Plan(plan::PlanArgs),
+    Plan(Box<plan::PlanArgs>),
     /// Show the queue behind the recommendation.
     Simulate(simulate::SimulateArgs),
     /// Make a workload profile from real job history.

@@ -15,7 +15,7 @@ use crate::domain::sizing::search::{Families, Question};
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Options of `plan` and `simulate`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct QuestionArgs {
     /// Workload: a built-in profile, a YAML file, or - for standard input [default: production].
     #[arg(long, short = 'w', value_name = "NAME|FILE")]

@@ -50,7 +50,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 /// Calls the command.
 fn dispatch(command: &Command, context: &Context) -> Ending {
     match command {
-        Command::Plan(args) => plan::run(args, context).into(),
+        Command::Plan(args) => plan::run(args, context),
         Command::Simulate(args) => simulate::run(args, context).into(),
         Command::Calibrate(args) => calibrate::run(args, context),
         Command::Workload(args) => workload::run(args, context),

@@ -6,9 +6,10 @@ use super::tree::{files, root};
 const RULES: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("engine", &["domain"]),
+    ("platform", &["domain"]),
     ("render", &["domain", "engine"]),
     ("aws", &["domain", "engine"]),
-    ("cli", &["domain", "engine", "render", "aws"]),
+    ("cli", &["domain", "engine", "platform", "render", "aws"]),
 ];
 
 /// Returns the code of a file without comments and texts, so that a mention is not a use.

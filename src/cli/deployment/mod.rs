@@ -20,6 +20,8 @@ pub mod planned;
 #[cfg(feature = "aws")]
 pub mod prepare;
 #[cfg(feature = "aws")]
+pub mod preview;
+#[cfg(feature = "aws")]
 pub mod provision;
 #[cfg(feature = "aws")]
 pub mod remove;

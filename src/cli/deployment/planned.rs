@@ -231,6 +231,7 @@ pub async fn read(
         renew: args.renew,
         spec: Some(live.spec.clone()),
         wait,
+        preview: false,
     };
     Ok((
         Group {

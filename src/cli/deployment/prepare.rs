@@ -25,6 +25,7 @@ use crate::domain::deployment::spec::{Docker, Image, SecretRef, Spec, Subnet, To
 use crate::domain::deployment::up::{Ascent, Given, Wanted, forbidden, up};
 use crate::domain::deployment::user_data;
 use crate::domain::settings::{Packages, Settings, Ttl};
+use crate::platform::{self, Verdict};
 
 /// Canonical's parameter with the image of Ubuntu 24.04
 /// (<https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/>).
@@ -61,6 +62,8 @@ pub struct Want {
     pub spec: Option<Spec>,
     /// Whether `up` waits until hosts are online.
     pub wait: bool,
+    /// Whether this only shows what would change.
+    pub preview: bool,
 }
 
 /// What is known before the first change.
@@ -94,6 +97,8 @@ struct Shared {
     networks: BTreeMap<Network, Result<Vec<SubnetFact>, CallError>>,
     images: BTreeMap<String, Result<Option<ImageFact>, CallError>>,
     secrets: Vec<(SecretRef, Result<bool, CallError>)>,
+    /// What platforms say of tokens that are new to them, by address and token.
+    verdicts: Vec<(String, Secret, Verdict)>,
 }
 
 /// Returns who calls, with the parameters of the deployments.
@@ -287,8 +292,23 @@ async fn common(
             }
         }
     }
+    let mut tokens: Vec<(String, Secret)> = Vec::new();
+    for want in wants {
+        let name = &want.meant.name;
+        // A token that is stored has been accepted before, and a registration token cannot be asked about.
+        let Some(secret) = &want.secret else { continue };
+        let new = !parameters.contains_key(&name.token()) && secret.reveal().starts_with("glrt-");
+        let url = want.meant.settings.platform_url.clone();
+        let url = url
+            .unwrap_or_else(|| PLATFORM.to_owned())
+            .trim_end_matches('/')
+            .to_owned();
+        if new && !tokens.contains(&(url.clone(), secret.clone())) {
+            tokens.push((url, secret.clone()));
+        }
+    }
     let clients = &ground.clients;
-    let (networks, images, secrets) = tokio::join!(
+    let (networks, images, secrets, verdicts) = tokio::join!(
         futures_util::future::join_all(networks.into_iter().map(|network| async move {
             let subnets = read::subnets(clients, &network).await;
             (network, subnets)
@@ -301,11 +321,16 @@ async fn common(
             let there = read::secret_exists(clients, &reference).await;
             (reference, there)
         })),
+        futures_util::future::join_all(tokens.into_iter().map(|(url, secret)| async move {
+            let verdict = platform::verify(&url, &secret).await;
+            (url, secret, verdict)
+        })),
     );
     Shared {
         networks: networks.into_iter().collect(),
         images: images.into_iter().collect(),
         secrets,
+        verdicts,
     }
 }
 
@@ -618,6 +643,41 @@ fn secret_finding(reference: &SecretRef, there: &Result<bool, CallError>) -> Fin
     }
 }
 
+/// Says what kind of token it is, and whether the platform accepts it.
+fn token_finding(secret: &Secret, url: &str, shared: &Shared) -> Finding {
+    let code = "token";
+    if !secret.reveal().starts_with("glrt-") {
+        return Finding::ok(
+            code,
+            "a registration token: the host registers a runner with it, tagged with the deployment's name; whether the \
+             platform accepts it shows when it does",
+        );
+    }
+    let kind =
+        "an authentication token: tags and rights are set on the platform, where the runner was created";
+    let verdict = shared
+        .verdicts
+        .iter()
+        .find(|(at, known, _)| at == url && known == secret)
+        .map(|(_, _, verdict)| verdict);
+    match verdict {
+        None => Finding::ok(code, kind),
+        Some(Verdict::Accepted) => Finding::ok(code, format!("{kind}; {url} accepts it")),
+        Some(Verdict::Rejected(status)) => Finding::new(
+            code,
+            Status::Blocked,
+            format!("{url} rejects it (HTTP {status})"),
+            "create a runner on the platform and use its token, which begins with glrt-",
+        ),
+        Some(Verdict::Unknown(why)) => Finding::new(
+            code,
+            Status::Unknown,
+            format!("{url} could not be asked from here: {why}"),
+            "the host will ask when it registers",
+        ),
+    }
+}
+
 /// Returns the lease, kept as it is unless another is asked for.
 fn lease(ttl: Option<Ttl>, base: Option<&Record>, renew: bool, now: Timestamp) -> Option<Lease> {
     let was = base.and_then(|base| base.lease.clone());
@@ -715,20 +775,20 @@ fn one(
         .hint("add --ca-file FILE"));
     }
     let no_token = record.spec.token == Token::Ours && observed.token.is_none() && want.secret.is_none();
-    if no_token {
+    if no_token && want.preview {
+        findings.push(Finding::new(
+            "token",
+            Status::Warning,
+            "no token is given",
+            "`up` needs --token-file, --token-env, --token-parameter or --token-secret",
+        ));
+    } else if no_token {
         return Err(Failure::new(Exit::BadInput, format!("{name} needs the token of a runner")).hint(
             "--token-file FILE (- for standard input), --token-env VARIABLE, --token-parameter NAME or --token-secret NAME",
         ));
     }
     if let Some(secret) = &want.secret {
-        findings.push(Finding::ok(
-            "token",
-            if secret.reveal().starts_with("glrt-") {
-                "an authentication token: tags and rights are set on the platform, where the runner was created"
-            } else {
-                "a registration token: the host registers a runner with it, tagged with the deployment's name"
-            },
-        ));
+        findings.push(token_finding(secret, &record.spec.platform_url, shared));
     }
     let scripts = user_data::scripts(&record, place, want.ca.as_deref()).map_err(|error| {
         Failure::new(

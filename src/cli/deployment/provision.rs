@@ -10,7 +10,7 @@ use super::calls::{Ground, block_on};
 use super::confirm::confirm;
 use super::planned;
 use super::prepare::{Prepared, Want, prepare};
-use super::wants::{Group, groups};
+use super::wants::{Group, How, groups};
 use crate::aws::deployed::facts;
 use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
 use crate::cli::up::UpArgs;
@@ -68,7 +68,11 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
                 &args.which,
                 &args.question,
                 &args.deployment,
-                (wait, args.renew),
+                How {
+                    wait,
+                    renew: args.renew,
+                    preview: false,
+                },
                 context,
                 "up ec2",
             )

@@ -6,7 +6,7 @@ use crate::cli::outcome::{Context, Exit, Failure};
 use crate::cli::question::{Asked, QuestionArgs, TargetArg, unanswerable};
 use crate::domain::deployment::spec::{AlarmBasis, Disk, Spec};
 use crate::domain::disk::wave_gib;
-use crate::domain::plan::document::early_gap;
+use crate::domain::plan::document::{PlanDocument, early_gap};
 use crate::domain::settings::Settings;
 use crate::domain::sizing::recommend::recommend;
 use crate::domain::sizing::search::Families;
@@ -175,9 +175,21 @@ impl Sizing {
         self.asked.catalog.get(name).map_or(0, |instance| instance.vcpus)
     }
 
-    /// Returns the monthly price of hosts and disks, where it is known.
-    pub fn catalog(&self) -> &crate::domain::catalog::Catalog {
-        &self.asked.catalog
+    /// Returns the plan that answers the question; `typed` are the options for commands to try next.
+    ///
+    /// # Errors
+    ///
+    /// Nothing meets the objectives.
+    pub fn plan(&self, typed: &str) -> Result<PlanDocument, Failure> {
+        let question = self.asked.question();
+        let answer = recommend(&question).map_err(|why| unanswerable(&self.asked, &why))?;
+        Ok(PlanDocument::new(
+            &question,
+            &self.asked.loaded,
+            &answer,
+            typed,
+            self.asked.notices.clone(),
+        ))
     }
 }
 

@@ -42,6 +42,17 @@ pub async fn grounds(meant: Vec<Meant>, context: &Context) -> Result<Vec<(Ground
     Ok(grounds)
 }
 
+/// What is to be done with deployments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// Wait until hosts are online.
+    pub wait: bool,
+    /// Begin leases anew.
+    pub renew: bool,
+    /// Only show what would change.
+    pub preview: bool,
+}
+
 /// Returns what is wanted, by account and region.
 ///
 /// # Errors
@@ -51,7 +62,7 @@ pub async fn groups(
     which: &WhichArgs,
     question: &QuestionArgs,
     args: &DeploymentArgs,
-    (wait, renew): (bool, bool),
+    how: How,
     context: &Context,
     command: &str,
 ) -> Result<Vec<Group>, Failure> {
@@ -108,9 +119,10 @@ pub async fn groups(
                 token: said.then_some(token),
                 secret,
                 ca,
-                renew,
+                renew: how.renew,
                 spec: None,
-                wait,
+                wait: how.wait,
+                preview: how.preview,
                 meant,
             });
         }

@@ -740,7 +740,7 @@ impl Climb<'_> {
                         &rule.address,
                         "cloudwatch:alarm",
                         Action::Create,
-                        format!("{} {}", rule.metric().0, rule.alarm.condition),
+                        rule.says(),
                         &after,
                         put(false),
                     );

@@ -8,8 +8,9 @@ use super::conflicts::{Conflict, conflicts};
 use super::cost::{Cost, cost};
 use super::notices::{Notice, notices};
 use super::prediction::{Prediction, SweepRow, prediction, round, sweep};
-use super::steps::{Step, steps};
+use super::steps::{Basis, Step, steps};
 use super::wording;
+use crate::domain::deployment::spec::AlarmBasis;
 use crate::domain::disk::wave_gib;
 use crate::domain::profile::{Assumption, Loaded, Target};
 use crate::domain::sizing::evaluate::{Layout, Standing};
@@ -235,7 +236,20 @@ impl PlanDocument {
             sweep: sweep(&answer.sweep, layout),
             conflicts: conflicts(question, answer),
             notices: all,
-            steps: steps(question.target, answer.chosen.count, &names),
+            steps: steps(&Basis {
+                target: question.target,
+                region: &question.catalog.region,
+                instance_type: &answer.offer.instance.name,
+                hosts: answer.chosen.count,
+                concurrency: layout.per_host(),
+                disk_gib: answer.disk.gib,
+                alarms: AlarmBasis {
+                    wave_gib: wave_gib(&profile.disk),
+                    days_to_full: early_gap(answer),
+                    burstable: answer.offer.instance.burstable_baseline.is_some(),
+                },
+                alarm_names: names,
+            }),
             alarms,
             next: next(question, answer, asked),
         }
@@ -405,12 +419,21 @@ fn binding(question: &Question<'_>, answer: &Recommendation<'_>) -> Binding {
 }
 
 fn next(question: &Question<'_>, answer: &Recommendation<'_>, asked: &str) -> Vec<String> {
-    let mut next = vec![
+    let mut next = Vec::new();
+    if question.target == Target::Ec2 {
+        next.push("# make it: shows every step and asks".to_owned());
+        next.push(format!(
+            "dataops-infra up ec2 --name dataops-runner-london {} --region {} --token-file runner.token",
+            asked.replace(" --target ec2", ""),
+            question.catalog.region
+        ));
+    }
+    next.extend([
         "# waits by hour, concurrency and disk in full".to_owned(),
         format!("dataops-infra simulate {asked}"),
         "# replace assumptions by your own job history".to_owned(),
         "dataops-infra calibrate jobs.csv --out team.yaml".to_owned(),
-    ];
+    ]);
     if question.catalog.origin == "embedded" {
         next.push("# today's prices (needs AWS credentials)".to_owned());
         next.push(format!(

@@ -1,7 +1,15 @@
 //! The resources of a deployment in the order in which they can be made.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use crate::domain::deployment::name::{Name, Place};
+use crate::domain::deployment::observed::Observed;
+use crate::domain::deployment::owner::Generation;
+use crate::domain::deployment::record::{self, Phase, Record};
+use crate::domain::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Token};
+use crate::domain::deployment::up::{Given, Wanted, up};
 use crate::domain::profile::Target;
 
 /// One step; those that do not name each other in `after` can run at the same time.
@@ -11,7 +19,7 @@ pub struct Step {
     pub address: String,
     /// Kind of resource, as AWS names it.
     pub kind: &'static str,
-    /// `create`, for the account has not been read.
+    /// `create`, `update` or `wait`, for an account that has nothing yet.
     pub action: &'static str,
     /// Why.
     pub reason: String,
@@ -19,10 +27,113 @@ pub struct Step {
     pub after: Vec<String>,
 }
 
+/// What the steps depend on.
+#[derive(Clone, Debug)]
+pub struct Basis<'a> {
+    /// Target.
+    pub target: Target,
+    /// Region.
+    pub region: &'a str,
+    /// Type of hosts.
+    pub instance_type: &'a str,
+    /// Hosts; EC2 only.
+    pub hosts: u32,
+    /// Jobs at once on each.
+    pub concurrency: u32,
+    /// GiB of each disk.
+    pub disk_gib: u32,
+    /// What thresholds of alarms rest on.
+    pub alarms: AlarmBasis,
+    /// Names of the alarms; EKS only.
+    pub alarm_names: Vec<&'a str>,
+}
+
 /// Returns the steps for an empty account.
 ///
-/// `hosts` is the number of EC2 hosts; `alarms` are the names of the alarms.
-pub fn steps(target: Target, hosts: u32, alarms: &[&str]) -> Vec<Step> {
+/// On EC2 they are those that `up` takes there, worked out by the same code for a deployment whose network and image
+/// are not known yet.
+pub fn steps(basis: &Basis<'_>) -> Vec<Step> {
+    match basis.target {
+        Target::Ec2 => ec2(basis),
+        Target::Eks => eks(&basis.alarm_names),
+    }
+}
+
+fn ec2(basis: &Basis<'_>) -> Vec<Step> {
+    let place = Place {
+        account: "0".repeat(12),
+        region: basis.region.to_owned(),
+    };
+    let Ok(name) = Name::new("deployment") else {
+        return Vec::new();
+    };
+    let record = Record {
+        schema: record::SCHEMA.to_owned(),
+        name,
+        generation: Generation::from_bytes([0; 8]),
+        made_by: String::new(),
+        created_at: String::new(),
+        phase: Phase::Present,
+        lease: None,
+        launches: BTreeMap::new(),
+        spec: Spec {
+            workload: String::new(),
+            asked: String::new(),
+            instance_type: basis.instance_type.to_owned(),
+            fallback_types: Vec::new(),
+            count: basis.hosts,
+            concurrency: basis.concurrency,
+            check_interval: 1,
+            disk: Disk {
+                gib: basis.disk_gib,
+                iops: 0,
+                throughput: 0,
+                kms_key: None,
+            },
+            image: Image {
+                id: String::new(),
+                root_device: String::new(),
+                parameter: None,
+            },
+            vpc: "the VPC".to_owned(),
+            subnets: Vec::new(),
+            public_address: None,
+            token: Token::Ours,
+            registry: None,
+            platform_url: String::new(),
+            runner_image: String::new(),
+            channel: String::new(),
+            docker: Docker::default(),
+            topic: None,
+            notify: Vec::new(),
+            termination_protection: false,
+            log_retention_days: 30,
+            tags: BTreeMap::new(),
+            alarms: basis.alarms,
+        },
+    };
+    let wanted = Wanted {
+        place: &place,
+        record: &record,
+        base: None,
+        token: Given::Token,
+        user_data: &BTreeMap::new(),
+        wait: true,
+    };
+    up(&wanted, &Observed::default())
+        .steps
+        .into_iter()
+        .map(|step| Step {
+            address: step.address,
+            kind: step.kind,
+            action: step.action.word(),
+            reason: step.reason,
+            after: step.after,
+        })
+        .collect()
+}
+
+fn eks(alarms: &[&str]) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |address: &str, kind: &'static str, reason: &str, after: &[&str]| {
         steps.push(Step {
@@ -52,91 +163,45 @@ pub fn steps(target: Target, hosts: u32, alarms: &[&str]) -> Vec<Step> {
         "runner and bootstrap logs with an end date",
         &["record"],
     );
-    match target {
-        Target::Ec2 => {
-            step(
-                "role",
-                "iam:role",
-                "reads its token, reports metrics, takes SSM commands",
-                &["record"],
-            );
-            step(
-                "instance-profile",
-                "iam:instance-profile",
-                "hands the role to the host",
-                &["role"],
-            );
-            step(
-                "security-group",
-                "ec2:security-group",
-                "nothing in, HTTPS out",
-                &["record"],
-            );
-            let hosts: Vec<String> = if hosts == 1 {
-                vec!["host".to_owned()]
-            } else {
-                (1..=hosts).map(|number| format!("host-{number}")).collect()
-            };
-            for host in &hosts {
-                step(
-                    host,
-                    "ec2:instance",
-                    "the runner's host with its encrypted root volume",
-                    &["instance-profile", "security-group", "token", "logs"],
-                );
-                for alarm in alarms {
-                    let address = format!("alarm-{alarm}{}", host.strip_prefix("host").unwrap_or_default());
-                    step(
-                        &address,
-                        "cloudwatch:alarm",
-                        "on this host's exact dimensions",
-                        &[host, "topic"],
-                    );
-                }
-            }
-        }
-        Target::Eks => {
-            step("cluster-role", "iam:role", "for the control plane", &["record"]);
-            step(
-                "cluster",
-                "eks:cluster",
-                "control plane on a version in standard support",
-                &["cluster-role"],
-            );
-            step("node-role", "iam:role", "for the nodes", &["record"]);
-            step(
-                "launch-template",
-                "ec2:launch-template",
-                "disk size, encryption, IMDSv2",
-                &["record"],
-            );
-            step(
-                "nodes",
-                "eks:nodegroup",
-                "the nodes the plan computed",
-                &["cluster", "node-role", "launch-template"],
-            );
-            step(
-                "addons",
-                "eks:addon",
-                "network, DNS, storage and observability",
-                &["cluster"],
-            );
-            step(
-                "release",
-                "helm:release",
-                "the vendor's runner chart",
-                &["nodes", "addons", "token"],
-            );
-            for alarm in alarms {
-                step(
-                    &format!("alarm-{alarm}"),
-                    "cloudwatch:alarm",
-                    "on the cluster's exact dimensions",
-                    &["cluster", "topic"],
-                );
-            }
-        }
+    step("cluster-role", "iam:role", "for the control plane", &["record"]);
+    step(
+        "cluster",
+        "eks:cluster",
+        "control plane on a version in standard support",
+        &["cluster-role"],
+    );
+    step("node-role", "iam:role", "for the nodes", &["record"]);
+    step(
+        "launch-template",
+        "ec2:launch-template",
+        "disk size, encryption, IMDSv2",
+        &["record"],
+    );
+    step(
+        "nodes",
+        "eks:nodegroup",
+        "the nodes the plan computed",
+        &["cluster", "node-role", "launch-template"],
+    );
+    step(
+        "addons",
+        "eks:addon",
+        "network, DNS, storage and observability",
+        &["cluster"],
+    );
+    step(
+        "release",
+        "helm:release",
+        "the vendor's runner chart",
+        &["nodes", "addons", "token"],
+    );
+    for alarm in alarms {
+        step(
+            &format!("alarm-{alarm}"),
+            "cloudwatch:alarm",
+            "on the cluster's exact dimensions",
+            &["cluster", "topic"],
+        );
     }
     steps
 }
@@ -148,7 +213,21 @@ mod tests {
     #[test]
     fn a_step_comes_after_what_it_needs_and_addresses_are_unique() {
         for (target, hosts) in [(Target::Ec2, 1), (Target::Ec2, 3), (Target::Eks, 2)] {
-            let steps = steps(target, hosts, &["disk", "memory"]);
+            let steps = steps(&Basis {
+                target,
+                region: "eu-west-2",
+                instance_type: "c5.large",
+                hosts,
+                concurrency: 4,
+                disk_gib: 300,
+                alarms: AlarmBasis {
+                    wave_gib: 1.0,
+                    days_to_full: 1,
+                    burstable: true,
+                },
+                alarm_names: vec!["disk", "memory"],
+            });
+            assert!(steps.len() > 10);
             for (index, step) in steps.iter().enumerate() {
                 assert!(
                     step.after

@@ -6,9 +6,9 @@
 
 mod builtin;
 pub mod fields;
-mod node;
+pub(in crate::domain) mod node;
 mod parse;
-mod problem;
+pub(in crate::domain) mod problem;
 mod quantity;
 mod schema;
 mod suggest;

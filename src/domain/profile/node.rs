@@ -18,14 +18,14 @@ pub const MAX_NODES: usize = 20_000;
 
 /// A value and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) content: Content,
+pub(in crate::domain) struct Node {
+    pub(in crate::domain) place: Place,
+    pub(in crate::domain) content: Content,
 }
 
 /// What a value is.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(in crate::domain) enum Content {
     /// Keys in the order of the file; duplicates are already reported and left out.
     Mapping(Vec<Entry>),
     Sequence(Vec<Node>),
@@ -38,21 +38,21 @@ pub(super) enum Content {
 
 /// A key with its value.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) place: Place,
-    pub(super) value: Node,
+pub(in crate::domain) struct Entry {
+    pub(in crate::domain) key: String,
+    pub(in crate::domain) place: Place,
+    pub(in crate::domain) value: Node,
 }
 
 impl Node {
     /// Returns whether nothing was written, or one of YAML's words for nothing.
-    pub(super) fn is_null(&self) -> bool {
+    pub(in crate::domain) fn is_null(&self) -> bool {
         matches!(&self.content, Content::Scalar { text, plain: true }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
     /// Returns what the value is, for messages.
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::domain) fn describe(&self) -> String {
         match &self.content {
             _ if self.is_null() => "nothing".to_owned(),
             Content::Mapping(_) => "a mapping".to_owned(),
@@ -99,7 +99,7 @@ fn place(span: Span) -> Place {
 }
 
 /// Reads a document; `None` when it holds nothing or when the text could not be read to its end.
-pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
+pub(in crate::domain) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
     let mut options = options! {
         flow_nesting_limit: 64,
         block_nesting_limit: 64,

@@ -52,17 +52,17 @@ pub struct ProfileErrors {
 }
 
 /// Problems shown at most; a file of another kind would have thousands.
-pub(super) const MAX_PROBLEMS: usize = 50;
+pub(in crate::domain) const MAX_PROBLEMS: usize = 50;
 
 /// Collects problems of one file.
-pub(super) struct Problems<'a> {
+pub(in crate::domain) struct Problems<'a> {
     file: &'a str,
     list: Vec<Problem>,
     hidden: usize,
 }
 
 impl<'a> Problems<'a> {
-    pub(super) fn new(file: &'a str) -> Self {
+    pub(in crate::domain) fn new(file: &'a str) -> Self {
         Self {
             file,
             list: Vec::new(),
@@ -71,7 +71,7 @@ impl<'a> Problems<'a> {
     }
 
     /// Adds a problem; beyond the first fifty only their number is kept.
-    pub(super) fn add(
+    pub(in crate::domain) fn add(
         &mut self,
         place: Place,
         key: impl Into<String>,
@@ -95,16 +95,16 @@ impl<'a> Problems<'a> {
     }
 
     /// Returns whether further problems would not be shown, so that work on them can be spared.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::domain) fn is_full(&self) -> bool {
         self.list.len() >= MAX_PROBLEMS
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::domain) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Returns the error; the problems stand in the order of the file.
-    pub(super) fn into_errors(mut self) -> ProfileErrors {
+    pub(in crate::domain) fn into_errors(mut self) -> ProfileErrors {
         self.list.sort_by_key(|problem| (problem.line, problem.column));
         if self.hidden > 0 {
             self.list.push(Problem {
@@ -126,18 +126,18 @@ impl<'a> Problems<'a> {
 
 /// A place in a file, both from 1; 0 stands for the file as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(in crate::domain) struct Place {
+    pub(in crate::domain) line: u32,
+    pub(in crate::domain) column: u32,
 }
 
 /// Returns text from a file so that it is safe to print: short, without control characters, in backquotes.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::domain) fn quoted(text: &str) -> String {
     format!("`{}`", bare(text))
 }
 
 /// Returns text from a file so that it is safe to print: short, and without control characters.
-pub(super) fn bare(text: &str) -> String {
+pub(in crate::domain) fn bare(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(40)
@@ -150,7 +150,7 @@ pub(super) fn bare(text: &str) -> String {
 }
 
 /// Returns whether a character may go to a terminal: no control, no change of writing direction.
-pub(super) fn is_printable(c: char) -> bool {
+pub(in crate::domain) fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }

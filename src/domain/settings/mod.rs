@@ -15,13 +15,8 @@ mod schema;
 mod shape;
 mod together;
 
-// Read with the profile's own reader and list of problems; their items are private to the module around them.
-#[expect(clippy::duplicate_mod, reason = "one file, two rooms")]
-#[path = "../profile/node.rs"]
-mod node;
-#[expect(clippy::duplicate_mod, reason = "one file, two rooms")]
-#[path = "../profile/problem.rs"]
-mod problem;
+// Read with the profile's own reader and list of problems.
+use super::profile::{node, problem};
 
 pub use check::{Refusal, check, looks_secret};
 pub use keys::{Form, GROUPS, Group, KEYS, Key, Kind, MAX_TAGS, RETENTION_DAYS, Value, find};

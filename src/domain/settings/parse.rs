@@ -87,7 +87,7 @@ pub fn parse_bytes(bytes: &[u8], file: &str) -> Result<Vec<Settings>, SettingsEr
     }
 }
 
-/// Returns the problems as every room knows them, with what looks like a secret hidden once more.
+/// Returns the problems with what looks like a secret hidden once more.
 fn shared(errors: problem::ProfileErrors) -> SettingsErrors {
     let problems = errors.problems.into_iter().map(|problem| Problem {
         file: problem.file,

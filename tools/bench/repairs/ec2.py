@@ -23,6 +23,8 @@ TOKEN_LENGTH = 64
 ROOT_GIB = 8
 # GiB, IOPS, MiB/s, IOPS for each GiB, MiB/s for each IOPS.
 GP3 = {"size": 65536, "iops": (3000, 80000), "throughput": (125, 2000), "per_gib": 500, "per_iops": 0.25}
+# What moto itself changes as an attribute when it takes the profile from an instance, also from one that ends.
+PROFILE = "iam_instance_profile"
 # Attributes of an instance that only change while it is stopped.
 STOPPED_ONLY = {"instance_type", "user_data", "kernel", "ramdisk", "ebs_optimized"}
 
@@ -358,6 +360,8 @@ def guard_attributes():
 
     @replaces(EC2Backend, "modify_instance_attribute")
     def modify_instance_attribute(modify, self, instance_id, key, value):
+        if key == PROFILE:
+            return modify(self, instance_id, key, value)
         instance = self.get_instance(instance_id)
         if instance.state == "terminated" or (key in STOPPED_ONLY and instance.state != "stopped"):
             not_in_state(instance, "the 'stopped' state")

@@ -67,6 +67,15 @@ impl AlarmRule {
         }
     }
 
+    /// Returns when it goes off, for people.
+    pub fn says(&self) -> String {
+        let alarm = &self.alarm;
+        match self.metric() {
+            (_, Some(_)) => format!("{} {}", alarm.metric, alarm.condition),
+            (metric, None) => format!("{} of {metric} {}", alarm.statistic, alarm.condition),
+        }
+    }
+
     /// Returns the dimensions for an instance, by name.
     pub fn dimensions(&self, instance: &str) -> BTreeMap<String, String> {
         self.alarm
