@@ -5,8 +5,14 @@
     reason = "which helpers are used depends on the tests that are there"
 )]
 
+mod foreign;
 mod host;
 mod inventory;
+mod output;
+mod preflight;
+mod scale;
+mod secrets;
+mod witness;
 mod world;
 mod xml;
 
