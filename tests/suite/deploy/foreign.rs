@@ -1,5 +1,7 @@
 //! Accounts that are full of look-alikes: nothing that is not provably ours is touched.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use super::host::instances;
@@ -116,13 +118,16 @@ fn group(direct: &Direct, name: &str, vpc: &str, tags: &Tags) -> String {
 }
 
 fn instance(direct: &Direct, tags: &Tags) -> String {
+    static LAUNCHED: AtomicUsize = AtomicUsize::new(0);
     let image = word(&made(direct, "ec2", "DescribeImages", &[]), "imageId");
+    // Each launch has a token, as the SDKs of others make them.
+    let token = format!("of-somebody-else-{}", LAUNCHED.fetch_add(1, Ordering::Relaxed));
     let parameters = [
         ("ImageId", image.as_str()),
         ("InstanceType", "t3.micro"),
         ("MinCount", "1"),
         ("MaxCount", "1"),
-        ("ClientToken", "of-somebody-else"),
+        ("ClientToken", token.as_str()),
     ];
     word(&of_ec2(direct, "RunInstances", "instance", &parameters, tags), "instanceId")
 }
