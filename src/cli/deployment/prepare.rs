@@ -198,7 +198,14 @@ pub async fn prepare(
         .iter()
         .map(|name| Record::read(name, &parameters.get(&name.record())?.value).ok())
         .collect();
-    let ((observed, shared), sizes) = tokio::try_join!(
+    let given: Vec<String> = wants
+        .iter()
+        .filter(|want| want.secret.is_some())
+        .map(|want| want.meant.name.token())
+        .filter(|name| parameters.contains_key(name))
+        .collect();
+    let stored = async { Ok(parameter::read(&ground.clients, &given, true).await) };
+    let ((observed, shared), sizes, stored) = tokio::try_join!(
         async {
             tokio::try_join!(
                 async {
@@ -210,6 +217,7 @@ pub async fn prepare(
             )
         },
         sizes(&wants, &records),
+        stored,
     )?;
 
     let mut observed = observed;
@@ -231,7 +239,7 @@ pub async fn prepare(
         });
         prepared.push((want, one));
     }
-    tokens(ground, &mut prepared).await;
+    tokens(&stored, &mut prepared);
     let findings = preflight(ground, &prepared, &shared).await;
     let mut results = Vec::new();
     for (want, one) in prepared {
@@ -826,23 +834,16 @@ fn one(
 }
 
 /// Compares tokens that were given with those that are stored.
-async fn tokens(ground: &Ground, prepared: &mut [(Want, Result<Prepared, Failure>)]) {
-    let names: Vec<String> = prepared
-        .iter()
-        .filter_map(|(_, one)| one.as_ref().ok())
-        .filter(|one| one.secret.is_some() && one.observed.token.is_some())
-        .map(|one| one.name.token())
-        .collect();
-    if names.is_empty() {
-        return;
-    }
-    let stored = parameter::read(&ground.clients, &names, true).await;
+fn tokens(
+    stored: &Result<observe::Parameters, CallError>,
+    prepared: &mut [(Want, Result<Prepared, Failure>)],
+) {
     for (want, one) in prepared.iter_mut() {
         let Ok(ready) = one else { continue };
         let (Some(secret), true) = (&ready.secret, ready.observed.token.is_some()) else {
             continue;
         };
-        match &stored {
+        match stored {
             Err(error) => ready.notes.push(format!(
                 "the token given could not be compared with the stored one, which stays ({error})"
             )),
