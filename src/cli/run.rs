@@ -55,7 +55,7 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Catalog(args) => catalog::run(args, context).into(),
         Command::Explain(args) => explain::run(args, context).into(),
         Command::Up(args) => up::run(args, context),
-        Command::Export(args) => export::run(args, context).into(),
+        Command::Export(args) => export::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     }

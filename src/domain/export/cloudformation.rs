@@ -339,12 +339,17 @@ impl Making<'_> {
         if let Some(key) = &spec.disk.kms_key {
             disk["KmsKeyId"] = json!(key);
         }
+        // Canonical's images all have the same.
+        let root = match spec.image.root_device.as_str() {
+            "" => "/dev/sda1",
+            device => device,
+        };
         let script = self.scripts.get(&host.address("host")).map_or("", String::as_str);
         let mut properties = json!({
             "ImageId": { "Ref": "Image" },
             "InstanceType": spec.instance_type,
             "IamInstanceProfile": { "Ref": "InstanceProfile" },
-            "BlockDeviceMappings": [{ "DeviceName": spec.image.root_device, "Ebs": disk }],
+            "BlockDeviceMappings": [{ "DeviceName": root, "Ebs": disk }],
             "MetadataOptions": {
                 "HttpEndpoint": "enabled",
                 "HttpTokens": "required",
@@ -377,7 +382,7 @@ impl Making<'_> {
 
     /// Returns the script in parts: with `Fn::Sub` each `${` of it would have to be written otherwise.
     fn script(&self, script: &str) -> Value {
-        let suffix = "DNS_SUFFIX=";
+        let suffix = "DNS_SUFFIX='";
         let mut holes = self.holes();
         holes.push(Hole {
             text: format!("{suffix}amazonaws.com"),
@@ -593,7 +598,12 @@ mod tests {
     fn the_script_says_where_the_stack_is() {
         let template = made(&spec(1));
         let parts = template["Resources"]["Host"]["Properties"]["UserData"]["Fn::Base64"]["Fn::Join"][1].to_string();
-        for part in ["{\"Ref\":\"AWS::Region\"}", "{\"Ref\":\"TokenParameter\"}", "stack/${AWS::StackName}"] {
+        for part in [
+            "{\"Ref\":\"AWS::Region\"}",
+            "{\"Ref\":\"AWS::URLSuffix\"}",
+            "{\"Ref\":\"TokenParameter\"}",
+            "stack/${AWS::StackName}",
+        ] {
             assert!(parts.contains(part), "{part}");
         }
         assert_eq!(template["Parameters"]["TokenParameter"]["Default"], "/dataops-infra/abc/token");

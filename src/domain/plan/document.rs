@@ -243,7 +243,7 @@ impl PlanDocument {
 }
 
 /// Returns the days between 80 % and full for early fillers.
-fn early_gap(answer: &Recommendation<'_>) -> u32 {
+pub fn early_gap(answer: &Recommendation<'_>) -> u32 {
     let gib = f64::from(answer.disk.gib);
     answer
         .disk
