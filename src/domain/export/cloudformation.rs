@@ -36,6 +36,9 @@ pub const LARGEST_BODY: usize = 51_200;
 /// (<https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/>).
 const IMAGE: &str = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
 
+/// MiB/s that gp3 has unless told otherwise (<https://aws.amazon.com/ebs/general-purpose/>).
+const GP3_THROUGHPUT: u32 = 125;
+
 // What stands for what only the stack knows, until it is replaced. Nothing else is called so.
 const REGION: &str = "region-of-the-stack";
 const ACCOUNT: &str = "account-of-the-stack";
@@ -317,6 +320,11 @@ impl Making<'_> {
             "DashboardName": name.dashboard(REGION),
             "DashboardBody": body.to_string(),
         }));
+        if !self.plain_disk() {
+            add("Disk".to_owned(), "AWS::EC2::LaunchTemplate", json!({
+                "LaunchTemplateData": { "BlockDeviceMappings": self.disks() },
+            }));
+        }
         for host in &self.hosts {
             let mut made = json!({ "Type": "AWS::EC2::Instance", "Properties": self.host(*host) });
             // The first thing a host does is to report.
@@ -326,16 +334,24 @@ impl Making<'_> {
         Value::Object(resources)
     }
 
-    fn host(&self, host: Host) -> Value {
+    /// Whether an instance can say its disk itself: it has no word for throughput
+    /// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-ec2-instance-ebs.html>).
+    fn plain_disk(&self) -> bool {
+        self.spec.disk.throughput == GP3_THROUGHPUT
+    }
+
+    fn disks(&self) -> Value {
         let spec = self.spec;
         let mut disk = json!({
             "VolumeSize": spec.disk.gib,
             "VolumeType": "gp3",
             "Iops": spec.disk.iops,
-            "Throughput": spec.disk.throughput,
             "Encrypted": true,
             "DeleteOnTermination": true,
         });
+        if !self.plain_disk() {
+            disk["Throughput"] = json!(spec.disk.throughput);
+        }
         if let Some(key) = &spec.disk.kms_key {
             disk["KmsKeyId"] = json!(key);
         }
@@ -344,12 +360,16 @@ impl Making<'_> {
             "" => "/dev/sda1",
             device => device,
         };
+        json!([{ "DeviceName": root, "Ebs": disk }])
+    }
+
+    fn host(&self, host: Host) -> Value {
+        let spec = self.spec;
         let script = self.scripts.get(&host.address("host")).map_or("", String::as_str);
         let mut properties = json!({
             "ImageId": { "Ref": "Image" },
             "InstanceType": spec.instance_type,
             "IamInstanceProfile": { "Ref": "InstanceProfile" },
-            "BlockDeviceMappings": [{ "DeviceName": root, "Ebs": disk }],
             "MetadataOptions": {
                 "HttpEndpoint": "enabled",
                 "HttpTokens": "required",
@@ -360,6 +380,14 @@ impl Making<'_> {
             "Tags": self.tags(&[("Name", &self.name.host(host))]),
             "UserData": { "Fn::Base64": self.script(script) },
         });
+        if self.plain_disk() {
+            properties["BlockDeviceMappings"] = self.disks();
+        } else {
+            properties["LaunchTemplate"] = json!({
+                "LaunchTemplateId": { "Ref": "Disk" },
+                "Version": { "Fn::GetAtt": ["Disk", "LatestVersionNumber"] },
+            });
+        }
         let groups = json!([{ "Fn::GetAtt": ["SecurityGroup", "GroupId"] }]);
         let subnet = json!({ "Ref": id("Subnet", host) });
         match spec.public_address {
@@ -509,7 +537,7 @@ mod tests {
     use super::*;
     use crate::domain::deployment::spec::{AlarmBasis, Disk, Docker, Image, Subnet};
 
-    pub(super) fn spec(count: u32) -> Spec {
+    fn spec(count: u32) -> Spec {
         Spec {
             workload: "production".to_owned(),
             asked: String::new(),
@@ -569,6 +597,17 @@ mod tests {
             assert!(!text.contains(tag), "{tag}");
         }
         assert!(text.contains(STACK));
+    }
+
+    #[test]
+    fn a_fast_disk_is_in_a_launch_template() {
+        let mut fast = spec(1);
+        fast.disk.throughput = 250;
+        let template = made(&fast);
+        let disk = &template["Resources"]["Disk"]["Properties"]["LaunchTemplateData"]["BlockDeviceMappings"][0];
+        assert_eq!((&disk["Ebs"]["Throughput"], &disk["DeviceName"]), (&json!(250), &json!("/dev/sda1")));
+        let host = &template["Resources"]["Host"]["Properties"];
+        assert!(host.get("BlockDeviceMappings").is_none() && host["LaunchTemplate"]["LaunchTemplateId"]["Ref"] == "Disk");
     }
 
     #[test]
