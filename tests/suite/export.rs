@@ -21,14 +21,27 @@ fn export(arguments: &[&str]) -> String {
 /// Runs `export` with what is wrong; returns the exit code and what it says.
 fn refused(arguments: &[&str]) -> (i32, String) {
     let home = tempfile::tempdir().expect("a folder");
-    let output = program(home.path()).arg("export").args(arguments).output().expect("runs");
+    let output = program(home.path())
+        .arg("export")
+        .args(arguments)
+        .output()
+        .expect("runs");
     let (code, stdout, stderr) = ended(&output);
     assert!(stdout.is_empty(), "{stdout}");
     (code, stderr)
 }
 
 /// A size that needs no simulation.
-const SIZE: &[&str] = &["--name", "abc", "--instance-type", "m6i.2xlarge", "--concurrency", "8", "--disk-gib", "200"];
+const SIZE: &[&str] = &[
+    "--name",
+    "abc",
+    "--instance-type",
+    "m6i.2xlarge",
+    "--concurrency",
+    "8",
+    "--disk-gib",
+    "200",
+];
 
 fn template(more: &[&str]) -> String {
     export(&[&["cloudformation"], SIZE, more].concat())
@@ -46,7 +59,15 @@ fn linted(files: &[(&str, String)]) {
     let output = Command::new(cfn_lint)
         .env_clear()
         .current_dir(folder.path())
-        .args(["--include-checks", "I", "--ignore-checks", "I1022", "I3011", "I3042", "--regions"])
+        .args([
+            "--include-checks",
+            "I",
+            "--ignore-checks",
+            "I1022",
+            "I3011",
+            "I3042",
+            "--regions",
+        ])
         .args(["us-east-1", "eu-west-2", "ap-southeast-1", "--"])
         .args(files.iter().map(|(name, _)| *name))
         .output()
@@ -88,11 +109,19 @@ fn policies_name_actions_and_resources_that_aws_knows() {
     let documents: Vec<(String, String)> = iam::Command::ALL
         .iter()
         .flat_map(|command| {
-            let narrow = ["--name", "abc", "--region", "eu-west-2", "--account", "111111111111"];
+            let narrow = [
+                "--name",
+                "abc",
+                "--region",
+                "eu-west-2",
+                "--account",
+                "111111111111",
+            ];
             [&[][..], &narrow[..]].map(|scope| {
                 let policy = export(&[&["iam-policy", "--for", command.word()], scope].concat());
                 let policy: Value = serde_json::from_str(&policy).expect("JSON");
-                let resource = json!({ "Type": "AWS::IAM::ManagedPolicy", "Properties": { "PolicyDocument": policy } });
+                let resource =
+                    json!({ "Type": "AWS::IAM::ManagedPolicy", "Properties": { "PolicyDocument": policy } });
                 let name = format!("{}-{}.json", command.word(), scope.len());
                 (name, json!({ "Resources": { "Policy": resource } }).to_string())
             })
@@ -148,7 +177,10 @@ fn a_template_is_what_was_asked_for() {
     assert!(tags.contains(STACK) && tags.contains("\"team\"") && !tags.contains("dataops-infra:deployment"));
     let kinds = |template: &Value, kind: &str| {
         let resources = template["Resources"].as_object().expect("resources");
-        resources.values().filter(|resource| resource["Type"] == kind).count()
+        resources
+            .values()
+            .filter(|resource| resource["Type"] == kind)
+            .count()
     };
     assert_eq!(kinds(&one, "AWS::CloudWatch::Alarm"), 9);
     let two = read(&["--count", "2", "--topic", "arn:aws:sns:eu-west-2:111111111111:a"]);
@@ -162,13 +194,31 @@ fn what_is_wrong_is_said() {
     for (arguments, said) in [
         (vec!["user-data", "--name", "abc"], "no region"),
         (vec!["cloudformation", "--name", "A"], "no name of a deployment"),
-        (vec!["cloudformation", "--name", "abc", "--instance-type", "x9.huge"], "x9.huge"),
-        (vec!["cloudformation", "--name", "abc", "--tag", "aws:a=b"], "--tag"),
-        (vec!["cloudformation", "--name", "abc", "--notify", "me"], "--notify"),
-        (vec!["iam-policy", "--for", "nothing"], "plan, up, status, doctor, down"),
-        (vec!["iam-policy", "--for", "up", "--account", "12"], "twelve digits"),
+        (
+            vec!["cloudformation", "--name", "abc", "--instance-type", "x9.huge"],
+            "x9.huge",
+        ),
+        (
+            vec!["cloudformation", "--name", "abc", "--tag", "aws:a=b"],
+            "--tag",
+        ),
+        (
+            vec!["cloudformation", "--name", "abc", "--notify", "me"],
+            "--notify",
+        ),
+        (
+            vec!["iam-policy", "--for", "nothing"],
+            "plan, up, status, doctor, down",
+        ),
+        (
+            vec!["iam-policy", "--for", "up", "--account", "12"],
+            "twelve digits",
+        ),
         (vec!["iam-policy", "--for", "up", "--read-only"], "--read-only"),
-        (vec!["iam-policy", "--for", "up", "--kms-key", "alias/a"], "ARN of a key"),
+        (
+            vec!["iam-policy", "--for", "up", "--kms-key", "alias/a"],
+            "ARN of a key",
+        ),
     ] {
         let (code, stderr) = refused(&arguments);
         assert_eq!(code, 2, "{arguments:?}: {stderr}");

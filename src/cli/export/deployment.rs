@@ -98,9 +98,11 @@ pub(super) fn cloudformation(args: &DeploymentArgs, context: &Context) -> Result
     let template = template(&name, &spec, None).map_err(|why| unusable(&why))?;
     let text = match context.format {
         Format::Json => document::json(&template),
-        Format::Table | Format::Yaml | Format::Markdown => document::readable_yaml(&template).map_err(|error| {
-            Failure::new(Exit::Failed, "could not write the template as YAML").because(error)
-        })?,
+        Format::Table | Format::Yaml | Format::Markdown => {
+            document::readable_yaml(&template).map_err(|error| {
+                Failure::new(Exit::Failed, "could not write the template as YAML").because(error)
+            })?
+        }
     };
     if text.len() > LARGEST_BODY {
         context.warn(format!(
@@ -155,13 +157,17 @@ fn wanted(args: &DeploymentArgs, context: &Context) -> Result<(Name, Spec), Fail
     for tag in &args.tag {
         let (key, value) = tag
             .split_once('=')
-            .filter(|(key, _)| !key.is_empty() && !key.starts_with("aws:") && !key.starts_with("dataops-infra:"))
+            .filter(|(key, _)| {
+                !key.is_empty() && !key.starts_with("aws:") && !key.starts_with("dataops-infra:")
+            })
             .ok_or_else(|| wrong(format!("--tag {tag}: expected KEY=VALUE, and a key of your own")))?;
         tags.insert(key.to_owned(), value.to_owned());
     }
     let told = |address: &&String| !address.starts_with("https://") && !address.contains('@');
     if let Some(address) = args.notify.iter().find(told) {
-        return Err(wrong(format!("--notify {address}: expected an e-mail or an https address")));
+        return Err(wrong(format!(
+            "--notify {address}: expected an e-mail or an https address"
+        )));
     }
     let token = match (&args.token_parameter, &args.token_secret) {
         (Some(parameter), _) => Token::Theirs(SecretRef::Parameter(parameter.clone())),
@@ -224,7 +230,10 @@ struct Size {
 fn size(args: &DeploymentArgs, context: &Context) -> Result<Size, Failure> {
     let mut question = args.question.clone();
     if question.target == Some(TargetArg::Eks) {
-        return Err(Failure::new(Exit::Refused, "only EC2 hosts can be exported in this version"));
+        return Err(Failure::new(
+            Exit::Refused,
+            "only EC2 hosts can be exported in this version",
+        ));
     }
     question.target = Some(TargetArg::Ec2);
     let mut asked = question.ask(context)?;
@@ -251,7 +260,8 @@ fn size(args: &DeploymentArgs, context: &Context) -> Result<Size, Failure> {
         burstable,
     };
     let check_interval = profile.runner.check_interval_s.round().max(1.0) as u32;
-    if let (Some(name), Some(concurrency), Some(gib)) = (&args.instance_type, args.concurrency, args.disk_gib) {
+    if let (Some(name), Some(concurrency), Some(gib)) = (&args.instance_type, args.concurrency, args.disk_gib)
+    {
         let instance = asked.catalog.get(name);
         return Ok(Size {
             workload: profile.name.clone(),

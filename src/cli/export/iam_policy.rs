@@ -138,8 +138,14 @@ fn scope(args: &PolicyArgs, command: Command, context: &Context) -> Result<Scope
     // A policy that names an alias does not allow its key.
     let key = |value: &str| value.starts_with("arn:") && value.contains(":key/") && plain(value, ":/-");
     if let Some(value) = args.kms_key.iter().find(|value| !key(value)) {
-        return Err(wrong("--kms-key", value, "the ARN of a key, because IAM does not know keys by alias")
-            .hint(format!("aws kms describe-key --key-id {value} --query KeyMetadata.Arn")));
+        return Err(wrong(
+            "--kms-key",
+            value,
+            "the ARN of a key, because IAM does not know keys by alias",
+        )
+        .hint(format!(
+            "aws kms describe-key --key-id {value} --query KeyMetadata.Arn"
+        )));
     }
     if args.read_only && command != Command::Plan {
         return Err(Failure::new(

@@ -91,7 +91,9 @@ pub fn template(name: &Name, spec: &Spec, ca: Option<&str>) -> Result<Value, Unr
     };
     let token = match &spec.token {
         Token::Ours => Some(name.token()),
-        Token::Theirs(SecretRef::Parameter(parameter)) if parameter.starts_with('/') => Some(parameter.clone()),
+        Token::Theirs(SecretRef::Parameter(parameter)) if parameter.starts_with('/') => {
+            Some(parameter.clone())
+        }
         Token::Theirs(_) => None,
     };
     let mut spec = spec.clone();
@@ -145,7 +147,10 @@ struct Making<'a> {
 
 /// Returns what something of a host is called in the template, such as `Host` or `Host2`.
 fn id(what: &str, host: Host) -> String {
-    format!("{what}{}", host.number.map(|number| number.to_string()).unwrap_or_default())
+    format!(
+        "{what}{}",
+        host.number.map(|number| number.to_string()).unwrap_or_default()
+    )
 }
 
 /// Returns words between hyphens as one word.
@@ -189,19 +194,32 @@ impl Making<'_> {
             }
             parameters.insert(name, parameter);
         };
-        add("Vpc".to_owned(), "AWS::EC2::VPC::Id", "VPC of the hosts", Some(&self.spec.vpc));
+        add(
+            "Vpc".to_owned(),
+            "AWS::EC2::VPC::Id",
+            "VPC of the hosts",
+            Some(&self.spec.vpc),
+        );
         for (nth, host) in self.hosts.iter().enumerate() {
             let zones = self.spec.subnets.len().max(1);
             add(
                 id("Subnet", *host),
                 "AWS::EC2::Subnet::Id",
                 "Subnet with a way out to the platform, the registries and AWS",
-                self.spec.subnets.get(nth % zones).map(|subnet| subnet.id.as_str()),
+                self.spec
+                    .subnets
+                    .get(nth % zones)
+                    .map(|subnet| subnet.id.as_str()),
             );
         }
         let image = &self.spec.image;
         if image.parameter.is_none() && image.id.starts_with("ami-") {
-            add("Image".to_owned(), "AWS::EC2::Image::Id", "Image of the hosts", Some(&image.id));
+            add(
+                "Image".to_owned(),
+                "AWS::EC2::Image::Id",
+                "Image of the hosts",
+                Some(&image.id),
+            );
         } else {
             add(
                 "Image".to_owned(),
@@ -227,7 +245,11 @@ impl Making<'_> {
     fn tags(&self, more: &[(&str, &str)]) -> Value {
         let stack = json!([{ "Key": STACK, "Value": { "Ref": "AWS::StackName" } }]);
         let mut tags = stack.as_array().cloned().unwrap_or_default();
-        let all = self.spec.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let all = self
+            .spec
+            .tags
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
         let mine = |key: &str| more.iter().any(|(other, _)| *other == key);
         for (key, value) in all.filter(|(key, _)| !mine(key)).chain(more.iter().copied()) {
             tags.push(json!({ "Key": key, "Value": value }));
@@ -248,67 +270,99 @@ impl Making<'_> {
             resources.insert(id, json!({ "Type": kind, "Properties": properties }));
         };
         let (name, spec) = (self.name, self.spec);
-        add("Role".to_owned(), "AWS::IAM::Role", json!({
-            "RoleName": name.role(REGION),
-            "Path": crate::domain::deployment::name::IAM_PATH,
-            "Description": "Host of a DataOps Runner, made by dataops-infra",
-            "AssumeRolePolicyDocument": {
-                "Version": "2012-10-17",
-                "Statement": [{
-                    "Effect": "Allow",
-                    "Principal": { "Service": { "Fn::Sub": "ec2.${AWS::URLSuffix}" } },
-                    "Action": "sts:AssumeRole",
+        add(
+            "Role".to_owned(),
+            "AWS::IAM::Role",
+            json!({
+                "RoleName": name.role(REGION),
+                "Path": crate::domain::deployment::name::IAM_PATH,
+                "Description": "Host of a DataOps Runner, made by dataops-infra",
+                "AssumeRolePolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [{
+                        "Effect": "Allow",
+                        "Principal": { "Service": { "Fn::Sub": "ec2.${AWS::URLSuffix}" } },
+                        "Action": "sts:AssumeRole",
+                    }],
+                },
+                "Policies": [{
+                    "PolicyName": ROLE_POLICY,
+                    "PolicyDocument": role::policy(name, spec, &self.place),
                 }],
-            },
-            "Policies": [{
-                "PolicyName": ROLE_POLICY,
-                "PolicyDocument": role::policy(name, spec, &self.place),
-            }],
-            "Tags": self.tags(&[]),
-        }));
-        add("InstanceProfile".to_owned(), "AWS::IAM::InstanceProfile", json!({
-            "InstanceProfileName": name.role(REGION),
-            "Path": crate::domain::deployment::name::IAM_PATH,
-            "Roles": [{ "Ref": "Role" }],
-        }));
-        add("SecurityGroup".to_owned(), "AWS::EC2::SecurityGroup", json!({
-            "GroupName": name.security_group(),
-            "GroupDescription": "Host of a DataOps Runner: nothing in, everything out",
-            "VpcId": { "Ref": "Vpc" },
-            "SecurityGroupEgress": [{
-                "IpProtocol": "-1",
-                "CidrIp": "0.0.0.0/0",
-                "Description": "Everything out",
-            }],
-            "Tags": self.tags(&[]),
-        }));
-        add("LogGroup".to_owned(), "AWS::Logs::LogGroup", json!({
-            "LogGroupName": name.log_group(),
-            "RetentionInDays": spec.log_retention_days,
-            "Tags": self.tags(&[]),
-        }));
-        if spec.topic.is_none() {
-            add("Topic".to_owned(), "AWS::SNS::Topic", json!({
-                "TopicName": name.topic(),
                 "Tags": self.tags(&[]),
-            }));
+            }),
+        );
+        add(
+            "InstanceProfile".to_owned(),
+            "AWS::IAM::InstanceProfile",
+            json!({
+                "InstanceProfileName": name.role(REGION),
+                "Path": crate::domain::deployment::name::IAM_PATH,
+                "Roles": [{ "Ref": "Role" }],
+            }),
+        );
+        add(
+            "SecurityGroup".to_owned(),
+            "AWS::EC2::SecurityGroup",
+            json!({
+                "GroupName": name.security_group(),
+                "GroupDescription": "Host of a DataOps Runner: nothing in, everything out",
+                "VpcId": { "Ref": "Vpc" },
+                "SecurityGroupEgress": [{
+                    "IpProtocol": "-1",
+                    "CidrIp": "0.0.0.0/0",
+                    "Description": "Everything out",
+                }],
+                "Tags": self.tags(&[]),
+            }),
+        );
+        add(
+            "LogGroup".to_owned(),
+            "AWS::Logs::LogGroup",
+            json!({
+                "LogGroupName": name.log_group(),
+                "RetentionInDays": spec.log_retention_days,
+                "Tags": self.tags(&[]),
+            }),
+        );
+        if spec.topic.is_none() {
+            add(
+                "Topic".to_owned(),
+                "AWS::SNS::Topic",
+                json!({
+                    "TopicName": name.topic(),
+                    "Tags": self.tags(&[]),
+                }),
+            );
             for (nth, address) in spec.notify.iter().enumerate() {
-                let protocol = if address.starts_with("https://") { "https" } else { "email" };
-                add(format!("Subscription{}", nth + 1), "AWS::SNS::Subscription", json!({
-                    "TopicArn": { "Ref": "Topic" },
-                    "Protocol": protocol,
-                    "Endpoint": address,
-                }));
+                let protocol = if address.starts_with("https://") {
+                    "https"
+                } else {
+                    "email"
+                };
+                add(
+                    format!("Subscription{}", nth + 1),
+                    "AWS::SNS::Subscription",
+                    json!({
+                        "TopicArn": { "Ref": "Topic" },
+                        "Protocol": protocol,
+                        "Endpoint": address,
+                    }),
+                );
             }
         }
         for host in &self.hosts {
-            add(id("Report", *host), "AWS::SSM::Parameter", json!({
-                "Name": name.report(*host),
-                "Type": "String",
-                "Value": WAITING,
-                "Description": "What the host says of itself; it writes over this",
-                "Tags": self.tag_map(),
-            }));
+            add(
+                id("Report", *host),
+                "AWS::SSM::Parameter",
+                json!({
+                    "Name": name.report(*host),
+                    "Type": "String",
+                    "Value": WAITING,
+                    "Description": "What the host says of itself; it writes over this",
+                    "Tags": self.tag_map(),
+                }),
+            );
         }
         for rule in AlarmRule::all(name, spec, &self.place) {
             let id = id(&format!("Alarm{}", camel(rule.alarm.name)), rule.host);
@@ -316,14 +370,22 @@ impl Making<'_> {
         }
         let hosts: Vec<(Host, String)> = self.hosts.iter().map(|host| (*host, instance(*host))).collect();
         let body = dashboard::body(&self.owner, spec, &self.place, &hosts);
-        add("Dashboard".to_owned(), "AWS::CloudWatch::Dashboard", json!({
-            "DashboardName": name.dashboard(REGION),
-            "DashboardBody": body.to_string(),
-        }));
+        add(
+            "Dashboard".to_owned(),
+            "AWS::CloudWatch::Dashboard",
+            json!({
+                "DashboardName": name.dashboard(REGION),
+                "DashboardBody": body.to_string(),
+            }),
+        );
         if !self.plain_disk() {
-            add("Disk".to_owned(), "AWS::EC2::LaunchTemplate", json!({
-                "LaunchTemplateData": { "BlockDeviceMappings": self.disks() },
-            }));
+            add(
+                "Disk".to_owned(),
+                "AWS::EC2::LaunchTemplate",
+                json!({
+                    "LaunchTemplateData": { "BlockDeviceMappings": self.disks() },
+                }),
+            );
         }
         for host in &self.hosts {
             let mut made = json!({ "Type": "AWS::EC2::Instance", "Properties": self.host(*host) });
@@ -442,7 +504,13 @@ impl Making<'_> {
         let actions: Vec<Value> = rule
             .actions
             .iter()
-            .map(|action| if *action == ours { json!({ "Ref": "Topic" }) } else { json!(action) })
+            .map(|action| {
+                if *action == ours {
+                    json!({ "Ref": "Topic" })
+                } else {
+                    json!(action)
+                }
+            })
             .collect();
         let dimensions: Vec<Value> = rule
             .dimensions(&instance(rule.host))
@@ -491,14 +559,20 @@ impl Making<'_> {
     fn outputs(&self) -> Value {
         let mut outputs = Map::new();
         for host in &self.hosts {
-            outputs.insert(id("Instance", *host), json!({
-                "Description": format!("Instance of {}", self.name.host(*host)),
-                "Value": { "Ref": id("Host", *host) },
-            }));
-            outputs.insert(id("ReportParameter", *host), json!({
-                "Description": "Parameter in which the host says how far it is",
-                "Value": { "Ref": id("Report", *host) },
-            }));
+            outputs.insert(
+                id("Instance", *host),
+                json!({
+                    "Description": format!("Instance of {}", self.name.host(*host)),
+                    "Value": { "Ref": id("Host", *host) },
+                }),
+            );
+            outputs.insert(
+                id("ReportParameter", *host),
+                json!({
+                    "Description": "Parameter in which the host says how far it is",
+                    "Value": { "Ref": id("Report", *host) },
+                }),
+            );
         }
         Value::Object(outputs)
     }
@@ -525,7 +599,9 @@ fn fill(text: String, holes: &[Hole]) -> Value {
         return Value::String(text);
     }
     // Whatever has a hole was put together here for the partition of most regions.
-    let mut text = text.replace("${", "${!").replace("arn:aws:", "arn:${AWS::Partition}:");
+    let mut text = text
+        .replace("${", "${!")
+        .replace("arn:aws:", "arn:${AWS::Partition}:");
     for hole in holes {
         text = text.replace(&hole.text, &hole.within);
     }
@@ -570,7 +646,10 @@ mod tests {
             channel: "latest".to_owned(),
             docker: Docker::default(),
             topic: None,
-            notify: vec!["team@example.com".to_owned(), "https://hooks.example.com/a".to_owned()],
+            notify: vec![
+                "team@example.com".to_owned(),
+                "https://hooks.example.com/a".to_owned(),
+            ],
             termination_protection: false,
             log_retention_days: 30,
             tags: [("team".to_owned(), "data".to_owned())].into(),
@@ -604,10 +683,17 @@ mod tests {
         let mut fast = spec(1);
         fast.disk.throughput = 250;
         let template = made(&fast);
-        let disk = &template["Resources"]["Disk"]["Properties"]["LaunchTemplateData"]["BlockDeviceMappings"][0];
-        assert_eq!((&disk["Ebs"]["Throughput"], &disk["DeviceName"]), (&json!(250), &json!("/dev/sda1")));
+        let disk =
+            &template["Resources"]["Disk"]["Properties"]["LaunchTemplateData"]["BlockDeviceMappings"][0];
+        assert_eq!(
+            (&disk["Ebs"]["Throughput"], &disk["DeviceName"]),
+            (&json!(250), &json!("/dev/sda1"))
+        );
         let host = &template["Resources"]["Host"]["Properties"];
-        assert!(host.get("BlockDeviceMappings").is_none() && host["LaunchTemplate"]["LaunchTemplateId"]["Ref"] == "Disk");
+        assert!(
+            host.get("BlockDeviceMappings").is_none()
+                && host["LaunchTemplate"]["LaunchTemplateId"]["Ref"] == "Disk"
+        );
     }
 
     #[test]
@@ -626,17 +712,32 @@ mod tests {
     fn alarms_watch_the_instance_of_their_host() {
         let template = made(&spec(12));
         let resources = &template["Resources"];
-        assert_eq!(resources["AlarmMemory12"]["Properties"]["Dimensions"][0]["Value"], json!({ "Ref": "Host12" }));
-        assert_eq!(resources["AlarmMemory1"]["Properties"]["Dimensions"][0]["Value"], json!({ "Ref": "Host1" }));
-        assert_eq!(resources["AlarmMemory1"]["Properties"]["AlarmActions"], json!([{ "Ref": "Topic" }]));
-        let body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"].as_str().unwrap_or_default();
-        assert!(body.contains("\"${Host12}\"") && body.contains("generation stack/${AWS::StackName}"), "{body}");
+        assert_eq!(
+            resources["AlarmMemory12"]["Properties"]["Dimensions"][0]["Value"],
+            json!({ "Ref": "Host12" })
+        );
+        assert_eq!(
+            resources["AlarmMemory1"]["Properties"]["Dimensions"][0]["Value"],
+            json!({ "Ref": "Host1" })
+        );
+        assert_eq!(
+            resources["AlarmMemory1"]["Properties"]["AlarmActions"],
+            json!([{ "Ref": "Topic" }])
+        );
+        let body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+            .as_str()
+            .unwrap_or_default();
+        assert!(
+            body.contains("\"${Host12}\"") && body.contains("generation stack/${AWS::StackName}"),
+            "{body}"
+        );
     }
 
     #[test]
     fn the_script_says_where_the_stack_is() {
         let template = made(&spec(1));
-        let parts = template["Resources"]["Host"]["Properties"]["UserData"]["Fn::Base64"]["Fn::Join"][1].to_string();
+        let parts =
+            template["Resources"]["Host"]["Properties"]["UserData"]["Fn::Base64"]["Fn::Join"][1].to_string();
         for part in [
             "{\"Ref\":\"AWS::Region\"}",
             "{\"Ref\":\"AWS::URLSuffix\"}",
@@ -645,7 +746,10 @@ mod tests {
         ] {
             assert!(parts.contains(part), "{part}");
         }
-        assert_eq!(template["Parameters"]["TokenParameter"]["Default"], "/dataops-infra/abc/token");
+        assert_eq!(
+            template["Parameters"]["TokenParameter"]["Default"],
+            "/dataops-infra/abc/token"
+        );
         let mut theirs = spec(1);
         theirs.token = Token::Theirs(SecretRef::Secret("runner".to_owned()));
         assert_eq!(made(&theirs)["Parameters"].get("TokenParameter"), None);

@@ -246,21 +246,25 @@ const EBS_KEYS: &str = "https://docs.aws.amazon.com/ebs/latest/userguide/ebs-enc
 const SSM_KEYS: &str = "https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html";
 
 /// The table.
+#[rustfmt::skip]
 pub const TABLE: &[Row] = &[
     // Who and where.
     row("sts:GetCallerIdentity", ALL, On::Everything, Always, Free, "the account is part of every name"),
     row("tag:GetResources", ALL, On::Everything, Always, Called, "finds what carries a deployment's tags"),
     // Catalog.
     row("ec2:DescribeInstanceTypes", &[Plan], On::Everything, Always, Called, "catalog refresh"),
-    row("ec2:DescribeInstanceTypeOfferings", PREFLIGHT, On::Everything, Always, Called, "which zones have the type"),
+    row("ec2:DescribeInstanceTypeOfferings", PREFLIGHT, On::Everything, Always, Called,
+        "which zones have the type"),
     row("pricing:GetProducts", &[Plan], On::EverythingAnywhere, Always, Called, "catalog refresh"),
     // Preflight.
     row("ec2:DescribeVpcs", PREFLIGHT, On::Everything, Always, Called, "the VPC is there"),
-    row("ec2:DescribeSubnets", PREFLIGHT, On::Everything, Always, Called, "the subnets are there and have addresses"),
+    row("ec2:DescribeSubnets", PREFLIGHT, On::Everything, Always, Called,
+        "the subnets are there and have addresses"),
     row("ec2:DescribeRouteTables", PREFLIGHT, On::Everything, Always, Called, "there is a way out"),
     row("ec2:DescribeImages", PREFLIGHT, On::Everything, Always, Called, "the image fits the type"),
     row("servicequotas:GetServiceQuota", PREFLIGHT, On::Everything, Always, Called, "vCPUs that may run"),
-    row("cloudwatch:GetMetricData", PREFLIGHT, On::Everything, Always, Called, "vCPUs that do run; figures of hosts"),
+    row("cloudwatch:GetMetricData", PREFLIGHT, On::Everything, Always, Called,
+        "vCPUs that do run; figures of hosts"),
     row("secretsmanager:DescribeSecret", PREFLIGHT, On::TheirSecrets, Always, Called, "the secret is there"),
     row("ssm:GetParameters", PREFLIGHT, On::PublicParameters, Always, Called, "the current image"),
     row("ssm:GetParameters", PREFLIGHT, On::TheirParameters, Always, Called, "the token is there"),
@@ -273,28 +277,10 @@ pub const TABLE: &[Row] = &[
     row("ec2:RunInstances", &[Up], On::LaunchInputs, Always, Called, "image, network and group of a host"),
     row("ec2:CreateSecurityGroup", &[Up], On::SecurityGroups, TagGiven, Called, "makes the group"),
     row("ec2:CreateSecurityGroup", &[Up], On::Vpcs, Always, Called, "in its VPC"),
-    says(
-        row(
-            "ec2:CreateTags",
-            &[Plan, Up],
-            On::OwnedByTag,
-            MadeByLaunch,
-            Dependent("ec2:RunInstances, ec2:CreateSecurityGroup"),
-            "tags come with the call that makes the thing",
-        ),
-        TAG_ON_CREATE,
-    ),
-    says(
-        row(
-            "iam:PassRole",
-            &[Plan, Up],
-            On::Roles,
-            PassedToEc2,
-            Dependent("ec2:RunInstances"),
-            "the host gets its role",
-        ),
-        PASS_ROLE,
-    ),
+    says(row("ec2:CreateTags", &[Plan, Up], On::OwnedByTag, MadeByLaunch, Dependent("ec2:RunInstances, ec2:CreateSecurityGroup"),
+        "tags come with the call that makes the thing"), TAG_ON_CREATE),
+    says(row("iam:PassRole", &[Plan, Up], On::Roles, PassedToEc2, Dependent("ec2:RunInstances"),
+        "the host gets its role"), PASS_ROLE),
     // What there is.
     row("ec2:DescribeInstances", ALL, On::Everything, Always, Called, "hosts"),
     row("ec2:DescribeVolumes", ALL, On::Everything, Always, Called, "their volumes"),
@@ -305,7 +291,8 @@ pub const TABLE: &[Row] = &[
     row("iam:GetRolePolicy", ALL, On::RolesToRead, Always, Called, "its policy"),
     row("iam:GetInstanceProfile", ALL, On::ProfilesToRead, Always, Called, "the instance profile"),
     many(row("iam:ListRoles", ALL, On::EverythingAnywhere, Always, Called, "from five deployments on")),
-    many(row("iam:ListInstanceProfiles", ALL, On::EverythingAnywhere, Always, Called, "from five deployments on")),
+    many(row("iam:ListInstanceProfiles", ALL, On::EverythingAnywhere, Always, Called,
+        "from five deployments on")),
     row("logs:DescribeLogGroups", ALL, On::Everything, Always, Called, "the log group"),
     row("logs:ListTagsForResource", ALL, On::LogGroups, Always, Called, "whose it is"),
     row("cloudwatch:DescribeAlarms", ALL, On::Everything, Always, Called, "alarms"),
@@ -318,51 +305,23 @@ pub const TABLE: &[Row] = &[
     row("ec2:GetConsoleOutput", &[Up, Doctor], On::Instances, TagThere, Called, "why a host does not come up"),
     // Parameters: one action makes them and writes over them, so only the name tells.
     row("ssm:PutParameter", CHANGE, On::Parameters, Always, Called, "record, token and reports"),
-    says(
-        row(
-            "ssm:AddTagsToResource",
-            &[Up],
-            On::Parameters,
-            Always,
-            Called,
-            "PutParameter with tags wants it too",
-        ),
-        PUT_PARAMETER,
-    ),
-    row("ssm:DeleteParameter", &[Down], On::Parameters, Always, Called, "a host may have made its report anew, without tags"),
+    says(row("ssm:AddTagsToResource", &[Up], On::Parameters, Always, Called,
+        "PutParameter with tags wants it too"), PUT_PARAMETER),
+    row("ssm:DeleteParameter", &[Down], On::Parameters, Always, Called,
+        "a host may have made its report anew, without tags"),
     // Role and profile.
     row("iam:CreateRole", &[Up], On::Roles, TagGiven, Called, "the host's role"),
-    says(
-        row("iam:TagRole", &[Up], On::Roles, TagGiven, Called, "CreateRole with tags wants it too"),
-        IAM_TAGS,
-    ),
+    says(row("iam:TagRole", &[Up], On::Roles, TagGiven, Called, "CreateRole with tags wants it too"), IAM_TAGS),
     row("iam:PutRolePolicy", &[Up], On::Roles, Always, Called, "what the host may do"),
     row("iam:UpdateAssumeRolePolicy", &[Up], On::Roles, TagThere, Called, "mends who may assume the role"),
     row("iam:CreateInstanceProfile", &[Up], On::Profiles, TagGiven, Called, "the role for EC2"),
-    says(
-        row(
-            "iam:TagInstanceProfile",
-            &[Up],
-            On::Profiles,
-            TagGiven,
-            Called,
-            "CreateInstanceProfile with tags wants it too",
-        ),
-        IAM_TAGS,
-    ),
+    says(row("iam:TagInstanceProfile", &[Up], On::Profiles, TagGiven, Called,
+        "CreateInstanceProfile with tags wants it too"), IAM_TAGS),
     row("iam:AddRoleToInstanceProfile", &[Up], On::Profiles, Always, Called, "the role for EC2"),
-    says(
-        row(
-            "iam:PassRole",
-            &[Up],
-            On::Roles,
-            PassedToEc2,
-            Dependent("iam:AddRoleToInstanceProfile"),
-            "the profile gets its role",
-        ),
-        PASS_ROLE,
-    ),
-    row("iam:RemoveRoleFromInstanceProfile", &[Down], On::Profiles, TagThere, Called, "before the profile goes"),
+    says(row("iam:PassRole", &[Up], On::Roles, PassedToEc2, Dependent("iam:AddRoleToInstanceProfile"),
+        "the profile gets its role"), PASS_ROLE),
+    row("iam:RemoveRoleFromInstanceProfile", &[Down], On::Profiles, TagThere, Called,
+        "before the profile goes"),
     row("iam:DeleteInstanceProfile", &[Down], On::Profiles, TagThere, Called, "the profile goes"),
     row("iam:DeleteRolePolicy", &[Down], On::Roles, TagThere, Called, "before the role goes"),
     row("iam:DeleteRole", &[Down], On::Roles, TagThere, Called, "the role goes"),
@@ -374,94 +333,57 @@ pub const TABLE: &[Row] = &[
     row("ec2:DeleteSecurityGroup", &[Down], On::SecurityGroups, TagThere, Called, "the group goes"),
     // Hosts.
     row("ec2:StartInstances", &[Up], On::Instances, TagThere, Called, "starts a host that is stopped"),
-    row("ec2:ModifyInstanceMetadataOptions", &[Up], On::Instances, TagThere, Called, "mends the metadata service"),
-    row("ec2:ModifyInstanceAttribute", CHANGE, On::Attributes, TagThere, Called, "groups, protection, kept volumes"),
+    row("ec2:ModifyInstanceMetadataOptions", &[Up], On::Instances, TagThere, Called,
+        "mends the metadata service"),
+    row("ec2:ModifyInstanceAttribute", CHANGE, On::Attributes, TagThere, Called,
+        "groups, protection, kept volumes"),
     row("ec2:CreateTags", &[Up], On::OwnedByTag, TagThere, Called, "mends tags"),
     row("ec2:CreateTags", &[Down], On::Volumes, TagThere, Called, "marks a volume as kept"),
     row("ec2:TerminateInstances", &[Down], On::Instances, TagThere, Called, "hosts go"),
     row("ec2:CreateSnapshot", &[Down], On::Volumes, TagThere, Called, "down --snapshot"),
     row("ec2:CreateSnapshot", &[Down], On::Snapshots, KeptGiven, Called, "down --snapshot"),
-    says(
-        row(
-            "ec2:CreateTags",
-            &[Down],
-            On::Snapshots,
-            MadeBySnapshot,
-            Dependent("ec2:CreateSnapshot"),
-            "tags come with the call that makes the copy",
-        ),
-        TAG_ON_CREATE,
-    ),
-    row("ssm:SendCommand", &[Down], On::Instances, HostTagThere, Called, "jobs finish, the runner is unregistered"),
+    says(row("ec2:CreateTags", &[Down], On::Snapshots, MadeBySnapshot, Dependent("ec2:CreateSnapshot"),
+        "tags come with the call that makes the copy"), TAG_ON_CREATE),
+    row("ssm:SendCommand", &[Down], On::Instances, HostTagThere, Called,
+        "jobs finish, the runner is unregistered"),
     row("ssm:SendCommand", &[Down], On::ShellDocument, Always, Called, "by a shell script"),
     row("ssm:GetCommandInvocation", &[Down], On::Everything, Always, Called, "until they have"),
     // Log group.
     row("logs:CreateLogGroup", &[Up], On::LogGroups, TagGiven, Called, "the log group"),
-    says(
-        row("logs:TagResource", &[Up], On::LogGroups, TagGiven, Called, "CreateLogGroup with tags wants it too"),
-        CREATE_LOG_GROUP,
-    ),
+    says(row("logs:TagResource", &[Up], On::LogGroups, TagGiven, Called,
+        "CreateLogGroup with tags wants it too"), CREATE_LOG_GROUP),
     row("logs:TagResource", &[Down], On::LogGroups, TagThere, Called, "marks it as kept"),
     row("logs:UntagResource", CHANGE, On::LogGroups, TagThere, Called, "takes it over, or leaves it as data"),
     row("logs:PutRetentionPolicy", &[Up], On::LogGroups, Always, Called, "days that it keeps"),
     row("logs:DeleteLogGroup", &[Down], On::LogGroups, TagThere, Called, "the log group goes"),
     // Topic.
     row("sns:CreateTopic", &[Up], On::Topics, TagGiven, Called, "the topic"),
-    says(
-        row("sns:TagResource", &[Up], On::Topics, TagGiven, Called, "CreateTopic with tags wants it too"),
-        SNS_TAGS,
-    ),
+    says(row("sns:TagResource", &[Up], On::Topics, TagGiven, Called,
+        "CreateTopic with tags wants it too"), SNS_TAGS),
     row("sns:Subscribe", &[Up], On::Topics, Always, Called, "who is told"),
     row("sns:Unsubscribe", &[Up], On::Subscriptions, Always, Called, "who is told no longer"),
     row("sns:DeleteTopic", &[Down], On::Topics, TagThere, Called, "the topic goes"),
     // Alarms and dashboard: one action makes them and writes over them.
     row("cloudwatch:PutMetricAlarm", &[Up], On::Alarms, Always, Called, "alarms"),
-    says(
-        row("cloudwatch:TagResource", &[Up], On::Alarms, TagGiven, Called, "PutMetricAlarm with tags wants it too"),
-        PUT_METRIC_ALARM,
-    ),
-    says(
-        row(
-            "iam:CreateServiceLinkedRole",
-            &[Up],
-            On::AlarmActionsRole,
-            ForAlarmActions,
-            Dependent("cloudwatch:PutMetricAlarm"),
-            "the first alarm of an account that recovers or reboots makes CloudWatch's role",
-        ),
-        ALARM_ROLE,
-    ),
-    row("cloudwatch:DeleteAlarms", CHANGE, On::Alarms, TagThere, Called, "alarms of former hosts, and all of them"),
+    says(row("cloudwatch:TagResource", &[Up], On::Alarms, TagGiven, Called,
+        "PutMetricAlarm with tags wants it too"), PUT_METRIC_ALARM),
+    says(row("iam:CreateServiceLinkedRole", &[Up], On::AlarmActionsRole, ForAlarmActions, Dependent("cloudwatch:PutMetricAlarm"),
+        "the first alarm of an account that recovers or reboots makes CloudWatch's role"), ALARM_ROLE),
+    row("cloudwatch:DeleteAlarms", CHANGE, On::Alarms, TagThere, Called,
+        "alarms of former hosts, and all of them"),
     row("cloudwatch:PutDashboard", &[Up], On::Dashboards, Always, Called, "the dashboard"),
     row("cloudwatch:DeleteDashboards", &[Down], On::Dashboards, Always, Called, "a dashboard carries no tags"),
     // Keys of the user's; those of AWS need no permission of the caller's.
-    says(
-        row("kms:CreateGrant", &[Up], On::TheirKeys, GrantForAws, Dependent("ec2:RunInstances, ec2:StartInstances"), "volumes"),
-        EBS_KEYS,
-    ),
-    says(
-        row("kms:DescribeKey", &[Up], On::TheirKeys, Always, Dependent("ec2:RunInstances"), "volumes"),
-        EBS_KEYS,
-    ),
-    says(
-        row(
-            "kms:GenerateDataKeyWithoutPlaintext",
-            &[Up],
-            On::TheirKeys,
-            ThroughAws,
-            Dependent("ec2:RunInstances"),
-            "volumes",
-        ),
-        EBS_KEYS,
-    ),
-    says(
-        row("kms:Decrypt", &[Up], On::TheirKeys, ThroughAws, Dependent("ec2:RunInstances, ssm:GetParameters"), "volumes and the token"),
-        EBS_KEYS,
-    ),
-    says(
-        row("kms:Encrypt", &[Up], On::TheirKeys, ThroughAws, Dependent("ssm:PutParameter"), "the token"),
-        SSM_KEYS,
-    ),
+    says(row("kms:CreateGrant", &[Up], On::TheirKeys, GrantForAws, Dependent("ec2:RunInstances, ec2:StartInstances"),
+        "volumes"), EBS_KEYS),
+    says(row("kms:DescribeKey", &[Up], On::TheirKeys, Always, Dependent("ec2:RunInstances"),
+        "volumes"), EBS_KEYS),
+    says(row("kms:GenerateDataKeyWithoutPlaintext", &[Up], On::TheirKeys, ThroughAws, Dependent("ec2:RunInstances"),
+        "volumes"), EBS_KEYS),
+    says(row("kms:Decrypt", &[Up], On::TheirKeys, ThroughAws, Dependent("ec2:RunInstances, ssm:GetParameters"),
+        "volumes and the token"), EBS_KEYS),
+    says(row("kms:Encrypt", &[Up], On::TheirKeys, ThroughAws, Dependent("ssm:PutParameter"),
+        "the token"), SSM_KEYS),
 ];
 
 /// What a policy is narrowed to.
@@ -497,7 +419,12 @@ impl Scope {
         let place = self.place();
         let name = self.name.as_ref().map_or("*", Name::as_str);
         let ours = |service: &str, rest: &str| vec![place.arn(service, rest)];
-        let ec2 = |kinds: &[&str]| kinds.iter().map(|kind| place.arn("ec2", &format!("{kind}/*"))).collect();
+        let ec2 = |kinds: &[&str]| {
+            kinds
+                .iter()
+                .map(|kind| place.arn("ec2", &format!("{kind}/*")))
+                .collect()
+        };
         // Of AWS, or of nobody yet.
         let nobody = |service: &str, rest: &str| {
             format!("arn:{}:{service}:{}::{rest}", place.partition(), place.region)
@@ -512,18 +439,24 @@ impl Scope {
             None => vec![place.iam_arn(&format!("{kind}/dataops-*"))],
         };
         let theirs = |service: &str, kind: &str, names: &[String], end: &str| -> Vec<String> {
-            let arn = |text: &String| match text.starts_with("arn:") {
-                true => text.clone(),
-                false => place.arn(service, &format!("{kind}{}{end}", text.trim_start_matches('/'))),
+            let arn = |text: &String| {
+                if text.starts_with("arn:") {
+                    text.clone()
+                } else {
+                    place.arn(service, &format!("{kind}{}{end}", text.trim_start_matches('/')))
+                }
             };
             names.iter().map(arn).collect()
         };
         match on {
             On::Everything | On::EverythingAnywhere => vec!["*".to_owned()],
-            On::Parameters => ours("ssm", &match &self.name {
-                Some(name) => format!("parameter/dataops-infra/{name}/*"),
-                None => "parameter/dataops-infra/*".to_owned(),
-            }),
+            On::Parameters => ours(
+                "ssm",
+                &match &self.name {
+                    Some(name) => format!("parameter/dataops-infra/{name}/*"),
+                    None => "parameter/dataops-infra/*".to_owned(),
+                },
+            ),
             On::TheirParameters => theirs("ssm", "parameter/", &self.parameters, ""),
             On::PublicParameters => vec![nobody("ssm", "parameter/aws/service/canonical/*")],
             On::TheirSecrets if self.secrets.is_empty() => ours("secretsmanager", "secret:*"),
@@ -548,10 +481,13 @@ impl Scope {
             On::Subscriptions => ["", ":*"]
                 .map(|end| place.arn("sns", &format!("dataops-infra-{name}{end}")))
                 .to_vec(),
-            On::Alarms => ours("cloudwatch", &match &self.name {
-                Some(name) => format!("alarm:{}*", name.alarm_prefix()),
-                None => "alarm:dataops-infra/*".to_owned(),
-            }),
+            On::Alarms => ours(
+                "cloudwatch",
+                &match &self.name {
+                    Some(name) => format!("alarm:{}*", name.alarm_prefix()),
+                    None => "alarm:dataops-infra/*".to_owned(),
+                },
+            ),
             On::Dashboards => {
                 let dashboard = match &self.name {
                     Some(name) => name.dashboard(&place.region),
@@ -585,7 +521,11 @@ impl Scope {
             Some(name) => json!({ "StringEquals": { (key): name.as_str() } }),
             None => json!({ "Null": { (key): "false" } }),
         };
-        let suffix = if self.place().partition() == "aws-cn" { ".cn" } else { "" };
+        let suffix = if self.place().partition() == "aws-cn" {
+            ".cn"
+        } else {
+            ""
+        };
         match when {
             Always => match (&self.region, on) {
                 (Some(region), On::Everything) => {
@@ -604,7 +544,9 @@ impl Scope {
                 "ec2:CreateAction": ["CreateSecurityGroup", "RunInstances"]
             } })),
             MadeBySnapshot => Some(json!({ "StringEquals": { "ec2:CreateAction": "CreateSnapshot" } })),
-            ForAlarmActions => Some(json!({ "StringEquals": { "iam:AWSServiceName": "events.amazonaws.com" } })),
+            ForAlarmActions => {
+                Some(json!({ "StringEquals": { "iam:AWSServiceName": "events.amazonaws.com" } }))
+            }
             ThroughAws => Some(json!({ "StringLike": {
                 "kms:ViaService": ["ec2.*.amazonaws.com*", "ssm.*.amazonaws.com*"]
             } })),
@@ -655,7 +597,10 @@ fn sid(row: &Row) -> String {
             | On::Profiles
     );
     let made = matches!(row.on, On::Hosts | On::SecurityGroups);
-    let owned = matches!(row.on, On::Instances | On::SecurityGroups | On::OwnedByTag | On::Attributes);
+    let owned = matches!(
+        row.on,
+        On::Instances | On::SecurityGroups | On::OwnedByTag | On::Attributes
+    );
     let group = match (row.on, row.when) {
         (_, Always | TagGiven | TagThere) if named => "Ours".to_owned(),
         (_, TagGiven) if made => "Ours".to_owned(),
@@ -742,7 +687,11 @@ mod tests {
     #[test]
     fn policies_fit_a_managed_policy() {
         for command in Command::ALL {
-            for scope in [Scope::default(), scope(None), scope(Some("dataops-runner-london"))] {
+            for scope in [
+                Scope::default(),
+                scope(None),
+                scope(Some("dataops-runner-london")),
+            ] {
                 let size = characters(&policy(command, &scope));
                 assert!(size <= MOST_CHARACTERS, "{}: {size}", command.word());
             }

@@ -33,7 +33,9 @@ pub fn enforced(account: &Account, policy: &Value) -> String {
     assert_eq!(status, 200, "{text}");
     let (status, made) = account.query("test", "iam", "CreateAccessKey", &user);
     assert_eq!(status, 200, "{made}");
-    let key = made.split_once("<AccessKeyId>").and_then(|(_, rest)| rest.split_once('<'));
+    let key = made
+        .split_once("<AccessKeyId>")
+        .and_then(|(_, rest)| rest.split_once('<'));
     key.expect("a key").0.to_owned()
 }
 
@@ -59,14 +61,23 @@ pub fn allows(policy: &Value, ask: &Ask) -> bool {
     let nothing = [("*", &[][..])];
     let resources = if ask.on.is_empty() { &nothing[..] } else { ask.on };
     resources.iter().all(|(arn, tags)| {
-        policy["Statement"].as_array().expect("statements").iter().any(|statement| {
-            assert_eq!(statement["Effect"], "Allow", "only such statements are understood");
-            words(&statement["Action"])
-                .iter()
-                .any(|action| like(&action.to_lowercase(), &ask.action.to_lowercase()))
-                && words(&statement["Resource"]).iter().any(|pattern| like(pattern, arn))
-                && holds(&statement["Condition"], ask, tags)
-        })
+        policy["Statement"]
+            .as_array()
+            .expect("statements")
+            .iter()
+            .any(|statement| {
+                assert_eq!(
+                    statement["Effect"], "Allow",
+                    "only such statements are understood"
+                );
+                words(&statement["Action"])
+                    .iter()
+                    .any(|action| like(&action.to_lowercase(), &ask.action.to_lowercase()))
+                    && words(&statement["Resource"])
+                        .iter()
+                        .any(|pattern| like(pattern, arn))
+                    && holds(&statement["Condition"], ask, tags)
+            })
     })
 }
 
@@ -148,7 +159,11 @@ fn patterns_fit_as_in_iam() {
         ("a?c", "abc", true),
         ("a?c", "ac", false),
         ("*-x", "a-x-x", true),
-        ("arn:*:role/dataops-infra/*", "arn:aws:iam::1:role/dataops-infra/x", true),
+        (
+            "arn:*:role/dataops-infra/*",
+            "arn:aws:iam::1:role/dataops-infra/x",
+            true,
+        ),
         ("role/dataops-infra/*", "role/other/dataops-infra/x", false),
     ] {
         assert_eq!(like(pattern, text), fits, "{pattern} {text}");
