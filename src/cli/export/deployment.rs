@@ -20,9 +20,9 @@ use crate::render::document;
 
 pub(super) const CLOUDFORMATION: &str = "\
 Examples:
-  dataops-infra export cloudformation --name dataops-runner-london --workload production > runner.yaml
+  dataops-infra export cloudformation --name dataops-runner-london > runner.yaml
   dataops-infra export cloudformation --name workshop --workload proof-of-technology --output json
-  dataops-infra export cloudformation --name runner --instance-type m6i.2xlarge --concurrency 8 --disk-gib 200
+  dataops-infra export cloudformation --name runner --instance-type m6i.2xlarge --count 2
 
 The template has the same role, network, host, alarms and dashboard as up makes, under the same names, and works in
 every region. The token must be in an SSM parameter (SecureString) before the stack is made. Deploy it with
