@@ -24,8 +24,9 @@ Examples:
   dataops-infra export cloudformation --name workshop --workload proof-of-technology --output json
   dataops-infra export cloudformation --name runner --instance-type m6i.2xlarge --count 2
 
-The template has the same role, network, host, alarms and dashboard as up makes, under the same names, and works in
-every region. The token must be in an SSM parameter (SecureString) before the stack is made. Deploy it with
+The template has the same role, network, host, alarms and dashboard as up makes, under the same
+names, and works in every region. The token must be in an SSM parameter (SecureString) before the
+stack is made. Deploy it with
   aws cloudformation deploy --stack-name NAME --template-file FILE --capabilities CAPABILITY_NAMED_IAM \\
     --parameter-overrides Vpc=VPC Subnet=SUBNET
 status, up and down do not manage what a stack made: it belongs to CloudFormation.";
@@ -35,8 +36,9 @@ Examples:
   dataops-infra export user-data --name dataops-runner-london --region eu-west-2 > user-data.sh
   dataops-infra export user-data --name runner --region us-east-1 --token-secret runner-token
 
-The script holds no secret: the host reads the token itself, with the role of its instance. That role needs what the
-one in export cloudformation has. The host reports to the SSM parameter /dataops-infra/NAME/host.";
+The script holds no secret: the host reads the token itself, with the role of its instance. That
+role needs what the one in export cloudformation has. The host reports to the SSM parameter
+/dataops-infra/NAME/host.";
 
 /// Arguments of both.
 #[derive(Debug, clap::Args)]

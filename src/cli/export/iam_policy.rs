@@ -14,8 +14,8 @@ Examples:
   dataops-infra export iam-policy --for plan --read-only
   dataops-infra export iam-policy --for up --output json   with the reason for each action
 
-Without --name the policy is for all deployments, without --region (or AWS_REGION) for all regions, without --account
-for the account that it is attached in. Needs no account and no network.";
+Without --name the policy is for all deployments, without --region (or AWS_REGION) for all regions,
+without --account for the account that it is attached in. Needs no account and no network.";
 
 /// Commands that need nothing from AWS.
 const OFFLINE: &[&str] = &[
@@ -68,9 +68,12 @@ pub(super) fn run(args: &PolicyArgs, context: &Context) -> Outcome {
     let scope = scope(args, command, context)?;
     let policy = iam::policy(command, &scope);
     let mut notes = notes(command, &scope);
-    notes.extend(too_long(iam::characters(&policy)));
     for note in &notes {
         context.note(note);
+    }
+    if let Some(warning) = too_long(iam::characters(&policy)) {
+        context.warn(&warning);
+        notes.push(warning);
     }
     let mut page = Page::new();
     page.verbatim(format!("{policy:#}").lines());
