@@ -8,6 +8,7 @@ mod catalog_data;
 #[cfg(feature = "aws")]
 mod catalog_refresh;
 mod cli;
+mod export;
 mod golden;
 mod host_script;
 mod iam;

@@ -160,7 +160,8 @@ async fn until_gone(
 ) -> Result<End, Failure> {
     let mut removed = deleted(&one, &report);
     for _ in 0..ROUNDS {
-        let left_only = matches!(report.failed.as_slice(), [(address, Failed::Never(_))] if address == "verification");
+        let left_only =
+            matches!(report.failed.as_slice(), [(address, Failed::Never(_))] if address == "verification");
         if !left_only || stop.is_asked() {
             break;
         }
