@@ -457,10 +457,6 @@ fn subnets(
 }
 
 /// Works out what the deployment shall be.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything that is known, each from elsewhere"
-)]
 fn spec(
     place: &Place,
     want: &Want,
@@ -482,11 +478,14 @@ fn spec(
             .unwrap_or_default(),
     };
     let image = match image_of(settings, base, parameters) {
-        None => was.map(|was| was.image.clone()).unwrap_or(Image {
-            id: String::new(),
-            root_device: String::new(),
-            parameter: None,
-        }),
+        None => was.map_or_else(
+            || Image {
+                id: String::new(),
+                root_device: String::new(),
+                parameter: None,
+            },
+            |was| was.image.clone(),
+        ),
         Some(image) if image.id.is_empty() => {
             let name = image.parameter.unwrap_or_default();
             return Err(Failure::new(
@@ -839,7 +838,7 @@ async fn preflight(
     };
     let mut findings = preflight::findings(&need, &facts, spec.disk.gib, spec.public_address);
     // A host that is launched anew uses what its record says, which was looked up when it was made.
-    if shared.images.get(&spec.image.id).is_none() {
+    if !shared.images.contains_key(&spec.image.id) {
         findings.retain(|finding| finding.code != "image");
     }
     if facts.subnets.is_empty() {
