@@ -24,6 +24,12 @@ use crate::engine::port::{Cloud, Done, Found, Ids, Sight};
 const SEND: &str = "ssm:SendCommand";
 const INVOCATION: &str = "ssm:GetCommandInvocation";
 
+/// What is said when another run has removed the record meanwhile.
+pub const RECORD_GONE: &str = "the deployment's record is gone";
+
+/// Looks for leftovers before they are removed anew: what has just gone may be seen for a moment.
+const VERIFICATIONS: usize = 8;
+
 /// Lines of the console that are shown while a host is waited for.
 const CONSOLE_LINES: usize = 1;
 
@@ -261,7 +267,7 @@ impl Deployed {
                 Err(unreadable) => return Ok(Sight::Never(unreadable.to_string())),
             }
         } else {
-            return Ok(Sight::Never("the deployment's record is gone".to_owned()));
+            return Ok(Sight::Never(RECORD_GONE.to_owned()));
         }
         let Some(instance) = found else {
             return Ok(Sight::NotYet(format!("{id} is not visible yet")));
@@ -561,10 +567,13 @@ impl Cloud for Deployed {
                     .values()
                     .flat_map(|observed| down::left(&self.record, observed, removal))
                     .collect::<Vec<_>>();
+                let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 Ok(if left.is_empty() {
                     Sight::Come(Done::default())
-                } else {
+                } else if looks < VERIFICATIONS {
                     Sight::NotYet(format!("still there: {}", left.join(", ")))
+                } else {
+                    Sight::Never(format!("still there: {}", left.join(", ")))
                 })
             }
             Operation::Drain { instance, .. } => self.drained(instance).await,

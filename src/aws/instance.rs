@@ -44,7 +44,7 @@ pub async fn named(clients: &Clients, names: &[Name]) -> Result<Vec<Tagged<Insta
             .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| classify(DESCRIBE, &error))?;
-            let instances = page.reservations().iter().flat_map(|row| row.instances());
+            let instances = page.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
             found.extend(instances.map(read));
         }
     }
@@ -56,7 +56,7 @@ pub async fn one(clients: &Clients, id: &str) -> Result<Option<Tagged<Instance>>
     let answer = clients.ec2.describe_instances().instance_ids(id).send().await;
     let answer = super::role::or_missing(answer.map_err(|error| classify(DESCRIBE, &error)))?;
     Ok(answer.and_then(|answer| {
-        let mut instances = answer.reservations().iter().flat_map(|row| row.instances());
+        let mut instances = answer.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
         instances.next().map(read)
     }))
 }
@@ -105,7 +105,7 @@ fn read(instance: &Described) -> Tagged<Instance> {
                 .map_or("", HttpTokensState::as_str)
                 .to_owned(),
             hop_limit: metadata
-                .and_then(|options| options.http_put_response_hop_limit())
+                .and_then(aws_sdk_ec2::types::InstanceMetadataOptionsResponse::http_put_response_hop_limit)
                 .unwrap_or_default(),
             metadata_enabled: metadata
                 .and_then(|options| options.http_endpoint())

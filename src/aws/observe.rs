@@ -164,10 +164,10 @@ async fn identities(clients: &Clients, region: &str, names: &[Name]) -> Result<I
         let known = &known;
         async move {
             let full = name.role(region);
-            let listed = |pick: fn(&(Vec<String>, Vec<String>)) -> &Vec<String>| {
-                known.as_ref().is_none_or(|known| pick(known).contains(&full))
+            let (ask_role, ask_profile) = match known {
+                None => (true, true),
+                Some((roles, profiles)) => (roles.contains(&full), profiles.contains(&full)),
             };
-            let (ask_role, ask_profile) = (listed(|known| &known.0), listed(|known| &known.1));
             let role = async {
                 if ask_role {
                     role::role(clients, &full).await

@@ -298,9 +298,8 @@ fn permission(tried: Result<(), CallError>) -> Permission {
         Err(error) => match &error {
             CallError::Denied { cause, .. } => Permission::Denied(cause.clone()),
             CallError::Refused { why, cause, .. } => match why {
-                Refusal::DryRun => Permission::Granted,
-                // What the ladder is for.
-                Refusal::Capacity => Permission::Granted,
+                // Capacity is what the ladder is for.
+                Refusal::DryRun | Refusal::Capacity => Permission::Granted,
                 Refusal::Throttled => Permission::Unread(cause.clone()),
                 _ => Permission::Invalid(cause.clone()),
             },

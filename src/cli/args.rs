@@ -114,9 +114,9 @@ pub enum Command {
     /// Show what there is, whether it is well, and how it differs.
     Status(status::StatusArgs),
     /// Remove a deployment, and nothing else.
-    Down(down::DownArgs),
+    Down(Box<down::DownArgs>),
     /// Write what other tools need, such as the IAM policy.
-    Export(export::ExportArgs),
+    Export(Box<export::ExportArgs>),
     /// Write the completion script of a shell.
     Completions(completions::CompletionsArgs),
     /// Write the manual page.

@@ -12,7 +12,7 @@ use crate::domain::sizing::recommend::Unanswerable;
 use crate::domain::sizing::search::{Families, Question};
 
 /// Region when neither flag, environment nor file names one.
-const DEFAULT_REGION: &str = "us-east-1";
+pub const DEFAULT_REGION: &str = "us-east-1";
 
 /// Options of `plan` and `simulate`.
 #[derive(Clone, Debug, Default, clap::Args)]

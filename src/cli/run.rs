@@ -59,7 +59,7 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Up(args) => up::run(args, context),
         Command::Status(args) => status::run(args, context),
         Command::Down(args) => down::run(args, context),
-        Command::Export(args) => export::run(args, context).into(),
+        Command::Export(args) => export::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     }

@@ -10,6 +10,7 @@ pub mod contention;
 pub mod deployment;
 pub mod disk;
 pub mod explain;
+pub mod export;
 pub mod host_script;
 pub mod memory;
 pub mod parallel;

@@ -38,7 +38,7 @@ impl Patience {
             gone: Duration::from_mins(15),
             visible: Duration::from_mins(2),
             throttled: Duration::from_mins(3),
-            look: Duration::from_millis(5000).max(Duration::from_millis(100) * deployments as u32),
+            look: Duration::from_secs(5).max(Duration::from_millis(100) * deployments as u32),
         }
     }
 }
@@ -110,8 +110,9 @@ const SILENCES: u32 = 3;
 /// Gets a step done.
 pub async fn attempt<C: Cloud>(step: &Step, around: &mut Around<'_, C>) -> Result<Done, Failed> {
     match &step.does {
-        Operation::WaitOnline(_) => wait(&step.does, around.patience.online, around).await,
-        Operation::WaitRunning(_) => wait(&step.does, around.patience.online, around).await,
+        Operation::WaitOnline(_) | Operation::WaitRunning(_) => {
+            wait(&step.does, around.patience.online, around).await
+        }
         Operation::WaitGone { .. } | Operation::VerifyGone(_) => {
             wait(&step.does, around.patience.gone, around).await
         }
@@ -166,7 +167,6 @@ async fn call<C: Cloud>(
                 waited < budget
             }
             Some(Refusal::Throttled) => waited < around.patience.throttled,
-            Some(_) => false,
             None if error.is_silence() => {
                 silences += 1;
                 match found(operation, around).await {
@@ -180,7 +180,7 @@ async fn call<C: Cloud>(
                     Ok(Found::Absent) | Err(_) => silences < SILENCES,
                 }
             }
-            None => false,
+            _ => false,
         };
         if !again {
             return Err(Failed::Call(error));
@@ -361,7 +361,7 @@ struct Pause(u32);
 
 impl Pause {
     fn next(&mut self, longest: Duration) -> Duration {
-        let pause = Duration::from_millis(100).mul_f64(1.5_f64.powi(self.0.min(20) as i32));
+        let pause = Duration::from_millis(100).mul_f64(1.5_f64.powf(f64::from(self.0.min(20))));
         self.0 += 1;
         pause.min(longest)
     }

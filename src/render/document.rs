@@ -15,6 +15,13 @@ pub fn yaml(document: &Value) -> Result<String, serde_yaml::SerializeError> {
     serde_yaml::to_string_with_options(document, options)
 }
 
+/// Returns the document as YAML for people to go on with: scripts in it stand line by line.
+pub fn readable_yaml(document: &Value) -> Result<String, serde_yaml::SerializeError> {
+    // No folding: only texts that have lines stand as blocks.
+    let options = serde_yaml::ser_options! { prefer_block_scalars: true, folded_wrap_chars: usize::MAX };
+    serde_yaml::to_string_with_options(document, options)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -62,9 +62,9 @@ impl Screen {
         match self.manner {
             Manner::Silent => {}
             Manner::Json => {
-                if let Ok(line) = serde_json::to_string(event) {
-                    write(&line);
-                }
+                let mut line = serde_json::json!(event);
+                line["level"] = "event".into();
+                write(&line.to_string());
             }
             Manner::Lines => self.line(event),
             Manner::Bars => self.bar(event),

@@ -9,6 +9,7 @@ pub mod call;
 mod cbor;
 pub mod http;
 pub mod launcher;
+pub mod policy;
 pub mod rule;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -7,6 +7,7 @@ pub mod args;
 pub mod confirm;
 pub mod select;
 pub mod size;
+pub mod specify;
 pub mod token;
 
 #[cfg(feature = "aws")]

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::calls::{Ground, unreadable};
 use super::select::Meant;
-use super::size::{Size, Sizing, disk};
+use super::size::{Size, Sizing};
+use super::specify::{PLATFORM, Site, specify};
 use crate::aws::error::CallError;
 use crate::aws::observe::{self, Caller};
 use crate::aws::parameter;
@@ -21,10 +22,10 @@ use crate::domain::deployment::preflight::{self, Facts, Finding, ImageFact, Need
 use crate::domain::deployment::record::{LARGEST, Lease, Phase, Record, SCHEMA};
 use crate::domain::deployment::resource::instance;
 use crate::domain::deployment::secret::Secret;
-use crate::domain::deployment::spec::{Docker, Image, SecretRef, Spec, Subnet, Token};
+use crate::domain::deployment::spec::{Image, SecretRef, Spec, Subnet, Token};
 use crate::domain::deployment::up::{Ascent, Given, Wanted, forbidden, up};
 use crate::domain::deployment::user_data;
-use crate::domain::settings::{Packages, Settings, Ttl};
+use crate::domain::settings::{Settings, Ttl};
 use crate::platform::{self, Verdict};
 
 /// Canonical's parameter with the image of Ubuntu 24.04
@@ -32,14 +33,6 @@ use crate::platform::{self, Verdict};
 pub const IMAGE_PARAMETER: &str =
     "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
 
-/// Address of the platform.
-const PLATFORM: &str = "https://app.dataops.live";
-/// Image of the runner (<https://docs.dataops.live/docs/environment-management/runner-installation/>).
-const RUNNER_IMAGE: &str = "dataopslive/dataops-runner";
-/// Channel of the runner's image.
-const CHANNEL: &str = "latest";
-/// Days that logs are kept.
-const RETENTION_DAYS: u32 = 30;
 /// Subnets that are tried at most.
 const SUBNETS: usize = 6;
 
@@ -198,7 +191,14 @@ pub async fn prepare(
         .iter()
         .map(|name| Record::read(name, &parameters.get(&name.record())?.value).ok())
         .collect();
-    let ((observed, shared), sizes) = tokio::try_join!(
+    let given: Vec<String> = wants
+        .iter()
+        .filter(|want| want.secret.is_some())
+        .map(|want| want.meant.name.token())
+        .filter(|name| parameters.contains_key(name))
+        .collect();
+    let stored = async { Ok(parameter::read(&ground.clients, &given, true).await) };
+    let ((observed, shared), sizes, stored) = tokio::try_join!(
         async {
             tokio::try_join!(
                 async {
@@ -210,6 +210,7 @@ pub async fn prepare(
             )
         },
         sizes(&wants, &records),
+        stored,
     )?;
 
     let mut observed = observed;
@@ -231,7 +232,7 @@ pub async fn prepare(
         });
         prepared.push((want, one));
     }
-    tokens(ground, &mut prepared).await;
+    tokens(&stored, &mut prepared);
     let findings = preflight(ground, &prepared, &shared).await;
     let mut results = Vec::new();
     for (want, one) in prepared {
@@ -456,10 +457,6 @@ fn subnets(
 }
 
 /// Works out what the deployment shall be.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything that is known, each from elsewhere"
-)]
 fn spec(
     place: &Place,
     want: &Want,
@@ -481,11 +478,14 @@ fn spec(
             .unwrap_or_default(),
     };
     let image = match image_of(settings, base, parameters) {
-        None => was.map(|was| was.image.clone()).unwrap_or(Image {
-            id: String::new(),
-            root_device: String::new(),
-            parameter: None,
-        }),
+        None => was.map_or_else(
+            || Image {
+                id: String::new(),
+                root_device: String::new(),
+                parameter: None,
+            },
+            |was| was.image.clone(),
+        ),
         Some(image) if image.id.is_empty() => {
             let name = image.parameter.unwrap_or_default();
             return Err(Failure::new(
@@ -513,111 +513,15 @@ fn spec(
             findings.push(secret_finding(reference, there));
         }
     }
-    let docker = Docker {
-        distribution: settings
-            .docker
-            .packages
-            .map_or(was.is_some_and(|was| was.docker.distribution), |packages| {
-                packages == Packages::Distribution
-            }),
-        mirror: settings
-            .docker
-            .mirror
-            .clone()
-            .or_else(|| was.and_then(|was| was.docker.mirror.clone())),
-        registry_mirrors: either(
-            &settings.docker.registry_mirrors,
-            was.map(|was| was.docker.registry_mirrors.as_slice()),
-        ),
-        proxy: settings
-            .docker
-            .proxy
-            .clone()
-            .or_else(|| was.and_then(|was| was.docker.proxy.clone())),
-        ca_digest: want
-            .ca
-            .as_deref()
-            .map(user_data::digest)
-            .or_else(|| was.and_then(|was| was.docker.ca_digest.clone())),
-    };
-    let mut tags = was.map(|was| was.tags.clone()).unwrap_or_default();
-    tags.extend(settings.tags.clone());
-    // Who tells a topic of theirs gives up ours, and the other way round.
-    let topic = match (&settings.topic, settings.notify.is_empty()) {
-        (Some(topic), _) => Some(topic.clone()),
-        (None, false) => None,
-        (None, true) => was.and_then(|was| was.topic.clone()),
-    };
-    let kms_key = settings
-        .kms_key
-        .clone()
-        .or_else(|| was.and_then(|was| was.disk.kms_key.clone()));
-    let text = |said: &Option<String>, was: Option<&String>, default: &str| {
-        said.clone()
-            .or_else(|| was.cloned())
-            .unwrap_or_else(|| default.to_owned())
-    };
-    Ok(Spec {
-        workload: size.workload,
-        asked: size.asked,
-        instance_type: size.instance_type,
-        fallback_types: either(
-            &settings.fallback_types,
-            was.map(|was| was.fallback_types.as_slice()),
-        ),
-        count: size.count,
-        concurrency: size.concurrency,
-        check_interval: size.check_interval,
-        disk: disk(size.gib, kms_key),
-        image,
-        vpc,
-        subnets,
-        public_address: settings
-            .public_address
-            .or_else(|| was.and_then(|was| was.public_address)),
-        token: want
-            .token
-            .clone()
-            .or_else(|| was.map(|was| was.token.clone()))
-            .unwrap_or(Token::Ours),
-        registry: settings
-            .registry
-            .clone()
-            .or_else(|| was.and_then(|was| was.registry.clone())),
-        platform_url: text(&settings.platform_url, was.map(|was| &was.platform_url), PLATFORM)
-            .trim_end_matches('/')
-            .to_owned(),
-        runner_image: text(
-            &settings.runner_image,
-            was.map(|was| &was.runner_image),
-            RUNNER_IMAGE,
-        ),
-        channel: text(&settings.channel, was.map(|was| &was.channel), CHANNEL),
-        docker,
-        notify: if topic.is_some() {
-            Vec::new()
-        } else {
-            either(&settings.notify, was.map(|was| was.notify.as_slice()))
-        },
-        topic,
-        termination_protection: settings
-            .termination_protection
-            .unwrap_or_else(|| was.is_some_and(|was| was.termination_protection)),
-        log_retention_days: settings
-            .log_retention_days
-            .or_else(|| was.map(|was| was.log_retention_days))
-            .unwrap_or(RETENTION_DAYS),
-        tags,
-        alarms: size.alarms,
-    })
-}
-
-fn either(said: &[String], was: Option<&[String]>) -> Vec<String> {
-    if said.is_empty() {
-        was.map(<[String]>::to_vec).unwrap_or_default()
-    } else {
-        said.to_vec()
-    }
+    let site = Site { vpc, subnets, image };
+    Ok(specify(
+        settings,
+        was,
+        size,
+        want.token.clone(),
+        want.ca.as_deref(),
+        site,
+    ))
 }
 
 fn secret_finding(reference: &SecretRef, there: &Result<bool, CallError>) -> Finding {
@@ -826,23 +730,16 @@ fn one(
 }
 
 /// Compares tokens that were given with those that are stored.
-async fn tokens(ground: &Ground, prepared: &mut [(Want, Result<Prepared, Failure>)]) {
-    let names: Vec<String> = prepared
-        .iter()
-        .filter_map(|(_, one)| one.as_ref().ok())
-        .filter(|one| one.secret.is_some() && one.observed.token.is_some())
-        .map(|one| one.name.token())
-        .collect();
-    if names.is_empty() {
-        return;
-    }
-    let stored = parameter::read(&ground.clients, &names, true).await;
+fn tokens(
+    stored: &Result<observe::Parameters, CallError>,
+    prepared: &mut [(Want, Result<Prepared, Failure>)],
+) {
     for (want, one) in prepared.iter_mut() {
         let Ok(ready) = one else { continue };
         let (Some(secret), true) = (&ready.secret, ready.observed.token.is_some()) else {
             continue;
         };
-        match &stored {
+        match stored {
             Err(error) => ready.notes.push(format!(
                 "the token given could not be compared with the stored one, which stays ({error})"
             )),
@@ -941,7 +838,7 @@ async fn preflight(
     };
     let mut findings = preflight::findings(&need, &facts, spec.disk.gib, spec.public_address);
     // A host that is launched anew uses what its record says, which was looked up when it was made.
-    if shared.images.get(&spec.image.id).is_none() {
+    if !shared.images.contains_key(&spec.image.id) {
         findings.retain(|finding| finding.code != "image");
     }
     if facts.subnets.is_empty() {

@@ -11,7 +11,7 @@ use super::confirm::confirm;
 use super::planned;
 use super::prepare::{Prepared, Want, prepare};
 use super::wants::{Group, How, groups};
-use crate::aws::deployed::facts;
+use crate::aws::deployed::{RECORD_GONE, facts};
 use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
 use crate::cli::up::UpArgs;
 use crate::domain::deployment::name::{Host, Name};
@@ -599,7 +599,12 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
     if !report.skipped.is_empty() {
         message.push_str(&format!("\nnot begun: {}", report.skipped.join(", ")));
     }
-    let [again, down]: [String; 2] = commands(one, &["up ec2", "down"]).try_into().unwrap_or_default();
+    let [again, mut down]: [String; 2] = commands(one, &["up ec2", "down"]).try_into().unwrap_or_default();
+    let orphaned = |failed: &Failed| matches!(failed, Failed::Never(why) if why == RECORD_GONE);
+    if report.failed.iter().any(|(_, failed)| orphaned(failed)) {
+        down.push_str(&format!(" --generation {}", prepared.record.generation));
+        return Failure::new(Exit::Failed, message).hint(format!("`{down}` removes what was made"));
+    }
     Failure::new(Exit::Failed, message).hint(format!(
         "`{again}` with the same options goes on from here; `{down}` removes what was made"
     ))

@@ -23,7 +23,7 @@ use crate::domain::deployment::record::{Phase, Record, SCHEMA as RECORD_SCHEMA};
 use crate::domain::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Token};
 use crate::domain::deployment::step::Action;
 use crate::domain::settings::Settings;
-use crate::engine::attempt::is_unknown;
+use crate::engine::attempt::{Failed, is_unknown};
 use crate::engine::run::Report;
 use crate::render::deployment as pages;
 use crate::render::page::{Page, Table};
@@ -124,20 +124,72 @@ async fn remove(args: &DownArgs, context: &Context) -> Result<Ending, Failure> {
         };
         confirm(&question, &answer, args.yes)?;
         let stop = Stop::listen(context);
-        let work = going.iter().map(|one| Work {
-            ground: one.ground.clone(),
-            place: one.place.clone(),
-            name: one.name.clone(),
-            record: one.record.clone(),
-            steps: one.descent.steps.clone(),
-            ids: std::collections::BTreeMap::new(),
-            secret: None,
-        });
-        let reports = apply(work.collect(), Duration::from_mins(20), &stop, context).await;
-        ends.extend(going.iter().zip(&reports).map(|(one, report)| end(one, report)));
+        let online = Duration::from_mins(20);
+        let reports = apply(going.iter().map(work).collect(), online, &stop, context).await;
+        for (one, report) in going.into_iter().zip(reports) {
+            ends.push(until_gone(one, report, args, &removal, &stop, context).await?);
+        }
     }
     ends.sort_by(|a, b| (&a.region, &a.name).cmp(&(&b.region, &b.name)));
     Ok(answer(ends, args))
+}
+
+fn work(one: &Going) -> Work {
+    Work {
+        ground: one.ground.clone(),
+        place: one.place.clone(),
+        name: one.name.clone(),
+        record: one.record.clone(),
+        steps: one.descent.steps.clone(),
+        ids: std::collections::BTreeMap::new(),
+        secret: None,
+    }
+}
+
+/// How often what is left is removed anew.
+const ROUNDS: usize = 5;
+
+/// Removes what another run made meanwhile, and what was seen too late to be removed.
+async fn until_gone(
+    mut one: Going,
+    mut report: Report,
+    args: &DownArgs,
+    removal: &Removal,
+    stop: &Stop,
+    context: &Context,
+) -> Result<End, Failure> {
+    let mut removed = deleted(&one, &report);
+    for _ in 0..ROUNDS {
+        let left_only =
+            matches!(report.failed.as_slice(), [(address, Failed::Never(_))] if address == "verification");
+        if !left_only || stop.is_asked() {
+            break;
+        }
+        let names = [one.name.clone()];
+        let (place, mut seen) = read(&one.ground, &names).await?;
+        let observed = seen.remove(&one.name).unwrap_or_default();
+        let Some(next) = self::one(&one.ground, &place, &one.name, &observed, args, removal)? else {
+            break;
+        };
+        one = next;
+        report = apply(vec![work(&one)], Duration::from_mins(20), stop, context)
+            .await
+            .pop()
+            .unwrap_or_default();
+        removed.extend(deleted(&one, &report));
+    }
+    removed.sort();
+    removed.dedup();
+    Ok(end(&one, &report, &removed))
+}
+
+fn deleted(one: &Going, report: &Report) -> Vec<String> {
+    one.descent
+        .steps
+        .iter()
+        .filter(|step| step.action == Action::Delete && report.done.contains_key(&step.address))
+        .map(|step| step.address.clone())
+        .collect()
 }
 
 fn copy(failure: &Failure) -> Failure {
@@ -470,15 +522,8 @@ fn refused(name: &Name, region: &str, failure: Failure) -> End {
     }
 }
 
-fn end(one: &Going, report: &Report) -> End {
+fn end(one: &Going, report: &Report, removed: &[String]) -> End {
     let complete = report.failed.is_empty() && !report.interrupted && report.skipped.is_empty();
-    let removed: Vec<String> = one
-        .descent
-        .steps
-        .iter()
-        .filter(|step| step.action == Action::Delete && report.done.contains_key(&step.address))
-        .map(|step| step.address.clone())
-        .collect();
     let notes: Vec<String> = report
         .notes
         .iter()

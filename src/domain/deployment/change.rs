@@ -15,6 +15,10 @@ pub struct Difference {
 
 impl Difference {
     /// Notes a field.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "texts, numbers and references alike"
+    )]
     pub fn new(field: impl Into<String>, is: impl ToString, should: impl ToString) -> Self {
         Self {
             field: field.into(),

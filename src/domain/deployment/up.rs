@@ -525,6 +525,30 @@ impl Climb<'_> {
                 let Claim::Ours = self.claim(&tags, "topic", format!("topic {name}")) else {
                     return;
                 };
+                // Whom we told and shall tell no longer; addresses that others added stay.
+                let before = self
+                    .wanted
+                    .base
+                    .map(|(base, _)| base.spec.notify.clone())
+                    .unwrap_or_default();
+                for address in before.iter().filter(|address| !told.contains(address)) {
+                    if let Some(arn) = topic
+                        .it
+                        .subscriptions
+                        .get(address)
+                        .filter(|arn| arn.starts_with("arn:"))
+                    {
+                        let arn = arn.clone();
+                        self.steps.add(
+                            format!("subscription-{address}"),
+                            "sns:subscription",
+                            Action::Delete,
+                            "is told of alarms no longer",
+                            &["record"],
+                            Operation::Unsubscribe { arn },
+                        );
+                    }
+                }
                 told.retain(|address| !topic.it.subscriptions.contains_key(address));
                 self.retag(&tags, "topic", "sns:topic", TagTarget::Topic);
             }

@@ -1,0 +1,45 @@
+//! `dataops-infra export`: the answer for people who apply it by other means.
+
+mod deployment;
+mod iam_policy;
+
+use super::outcome::{Context, Ending};
+
+const EXAMPLES: &str = "\
+Examples:
+  dataops-infra export iam-policy --for up > policy.json
+  dataops-infra export cloudformation --name dataops-runner-london > runner.yaml
+  dataops-infra export user-data --name dataops-runner-london --region eu-west-2 > user-data.sh";
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ExportArgs {
+    /// What to write.
+    #[command(subcommand)]
+    pub kind: Kind,
+}
+
+/// What can be written.
+#[derive(Debug, clap::Subcommand)]
+pub enum Kind {
+    /// Write the least IAM policy for a command.
+    #[command(after_help = iam_policy::EXAMPLES)]
+    IamPolicy(iam_policy::PolicyArgs),
+    /// Write a deployment as a CloudFormation template.
+    #[command(after_help = deployment::CLOUDFORMATION)]
+    Cloudformation(deployment::ExportDeploymentArgs),
+    /// Write the script that makes a host out of a fresh Ubuntu machine.
+    #[command(after_help = deployment::USER_DATA)]
+    UserData(deployment::ExportDeploymentArgs),
+}
+
+/// Runs the command.
+pub fn run(args: &ExportArgs, context: &Context) -> Ending {
+    let ended = match &args.kind {
+        Kind::IamPolicy(args) => return iam_policy::run(args, context).into(),
+        Kind::Cloudformation(args) => deployment::cloudformation(args, context),
+        Kind::UserData(args) => deployment::user_data(args, context),
+    };
+    ended.map_or_else(Ending::Failed, |text| Ending::Raw(text.into_bytes()))
+}
