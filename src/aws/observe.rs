@@ -364,6 +364,7 @@ async fn sort(
         .cloned()
         .collect();
     let observed = Observed {
+        record_tags: known(&parameter_arn(&name.record())),
         record,
         reports: reports.into_iter().collect(),
         token,

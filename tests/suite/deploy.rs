@@ -9,6 +9,7 @@ mod foreign;
 mod host;
 mod inventory;
 mod output;
+mod policy;
 mod preflight;
 mod scale;
 mod secrets;

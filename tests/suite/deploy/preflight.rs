@@ -85,6 +85,11 @@ fn refused(world: &World, args: &[&str], says: &[&str]) -> Ran {
 
 /// Runs `plan --live` as `up` would be run.
 pub fn plan(world: &World, args: &[&str]) -> Ran {
+    world.start(plan_command(world, args)).ended()
+}
+
+/// Returns `plan --live` as `up` would be run.
+pub fn plan_command(world: &World, args: &[&str]) -> std::process::Command {
     let up = world.up_command(args);
     let words: Vec<String> = up
         .get_args()
@@ -92,7 +97,7 @@ pub fn plan(world: &World, args: &[&str]) -> Ran {
         .filter(|word| !["up", "ec2", "--yes"].contains(&word.as_str()))
         .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    world.start(world.command(&["plan", "--live"], &words)).ended()
+    world.command(&["plan", "--live"], &words)
 }
 
 #[test]
