@@ -58,10 +58,14 @@ fn pages_are_for_eighty_columns_and_pipes() {
     let columns = "80";
     let look = |what: &str, code: i32, ran: Ran| {
         assert_eq!(ran.code, code, "{what}: {ran}");
-        for (stream, text) in [("stdout", &ran.stdout), ("stderr", &ran.stderr)] {
-            fits(&format!("{what}, {stream}"), text, 80);
-            plain(&format!("{what}, {stream}"), text);
-        }
+        // Messages and events are lines of a log, which whoever reads it sets; what comes before them is a page.
+        let message = |line: &str| line.starts_with("error: ") || line.contains(": done in") || line.contains(": failed: ");
+        let page: Vec<&str> = ran.stderr.lines().filter(|line| !line.starts_with("note: ")).collect();
+        let end = page.iter().position(|line| message(line)).unwrap_or(page.len());
+        fits(&format!("{what}, stdout"), &ran.stdout, 80);
+        fits(&format!("{what}, stderr"), &page[..end].join("\n"), 80);
+        plain(&format!("{what}, stdout"), &ran.stdout);
+        plain(&format!("{what}, stderr"), &ran.stderr);
         ran
     };
     let size = ["--workload", "production", "--instance-type", "c5.large", "--concurrency", "4", "--disk-gib", "300"];
@@ -269,7 +273,7 @@ fn exit_codes_say_how_it_ended_and_messages_what_is_next() {
         &["--workload", "production", "--instance-type", "c5.large", "--concurrency", "4", "--disk-gib", "300", "--yes"],
     );
     hints("no token at all", &world.start(bare).ended(), 2, "--token-file");
-    hints("no such type", &world.up(&["--instance-type", "c5.nothing"]), 2, "dataops-infra catalog show");
+    hints("no such type", &world.up(&["--instance-type", "c9.large"]), 2, "dataops-infra catalog show");
     hints("no such status", &world.status(&[]), 4, "dataops-infra status --all");
     hints("blocked", &world.up(&["--ami", "ami-0123456789abcdef0"]), 3, "run the command again");
     world.account.rule(Rule::on("*").deny());
@@ -504,7 +508,7 @@ pub fn drifts() -> Vec<Drift> {
                 made(direct, "ec2", "CreateTags", &tag);
             },
             addresses: &["host-tags"],
-            fields: &["Name"],
+            fields: &["tag Name"],
             mends: &["ec2:CreateTags"],
         },
         Drift {
@@ -516,7 +520,7 @@ pub fn drifts() -> Vec<Drift> {
                 made(direct, "ec2", "CreateTags", &tag);
             },
             addresses: &["host-volume-tags"],
-            fields: &["team"],
+            fields: &["tag team"],
             mends: &["ec2:CreateTags"],
         },
         Drift {
@@ -527,7 +531,7 @@ pub fn drifts() -> Vec<Drift> {
                 made(direct, "sns", "TagResource", &tag);
             },
             addresses: &["topic-tags"],
-            fields: &["team"],
+            fields: &["tag team"],
             mends: &["sns:TagResource"],
         },
         Drift {
@@ -538,7 +542,7 @@ pub fn drifts() -> Vec<Drift> {
                 made(direct, "iam", "TagRole", &tag);
             },
             addresses: &["role-tags"],
-            fields: &["team"],
+            fields: &["tag team"],
             mends: &["iam:TagRole"],
         },
         Drift {
@@ -550,7 +554,7 @@ pub fn drifts() -> Vec<Drift> {
                 made(direct, "iam", "TagInstanceProfile", &tag);
             },
             addresses: &["instance-profile-tags"],
-            fields: &["team"],
+            fields: &["tag team"],
             mends: &["iam:TagInstanceProfile"],
         },
         Drift {
@@ -561,7 +565,7 @@ pub fn drifts() -> Vec<Drift> {
                 made_json(direct, "logs", "Logs_20140328.TagResource", &tag);
             },
             addresses: &["logs-tags"],
-            fields: &["team"],
+            fields: &["tag team"],
             mends: &["logs:TagResource"],
         },
         Drift {
@@ -572,7 +576,7 @@ pub fn drifts() -> Vec<Drift> {
                 made(direct, "monitoring", "TagResource", &tag);
             },
             addresses: &["alarm-memory-tags"],
-            fields: &["team"],
+            fields: &["tag team"],
             mends: &["cloudwatch:TagResource"],
         },
         Drift {
@@ -585,7 +589,7 @@ pub fn drifts() -> Vec<Drift> {
                 made_json(direct, "ssm", "AmazonSSM.AddTagsToResource", &tag);
             },
             addresses: &["token-tags"],
-            fields: &["team"],
+            fields: &["tag team"],
             mends: &["ssm:AddTagsToResource"],
         },
         Drift {
@@ -689,6 +693,33 @@ pub fn drifts() -> Vec<Drift> {
             addresses: &["alarm-cpu"],
             fields: &[""],
             mends: &["cloudwatch:PutMetricAlarm"],
+        },
+        Drift {
+            what: "alarm too many",
+            does: |direct, _| {
+                let record: Value = serde_json::from_str(&record(direct, NAME)).expect("a record");
+                let name = format!("dataops-infra/{NAME}/former");
+                let alarm = [
+                    ("AlarmName", name.as_str()),
+                    ("Namespace", "AWS/EC2"),
+                    ("MetricName", "CPUUtilization"),
+                    ("Statistic", "Average"),
+                    ("Period", "300"),
+                    ("EvaluationPeriods", "1"),
+                    ("Threshold", "1"),
+                    ("ComparisonOperator", "GreaterThanThreshold"),
+                    ("Tags.member.1.Key", "dataops-infra:deployment"),
+                    ("Tags.member.1.Value", NAME),
+                    ("Tags.member.2.Key", "dataops-infra:generation"),
+                    ("Tags.member.2.Value", record["generation"].as_str().unwrap_or_default()),
+                    ("Tags.member.3.Key", "dataops-infra:address"),
+                    ("Tags.member.3.Value", "alarm-former"),
+                ];
+                made(direct, "monitoring", "PutMetricAlarm", &alarm);
+            },
+            addresses: &["alarms-surplus"],
+            fields: &[""],
+            mends: &["cloudwatch:DeleteAlarms"],
         },
         Drift {
             what: "logs gone",
