@@ -72,16 +72,26 @@ fn of_ec2(direct: &Direct, operation: &str, kind: &str, parameters: &[(&str, &st
 }
 
 fn parameter(direct: &Direct, name: &str, tags: &Tags) {
-    let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+    let tags: Vec<Value> = tags
+        .iter()
+        .map(|(key, value)| json!({"Key": key, "Value": value}))
+        .collect();
     let put = json!({"Name": name, "Value": "of somebody else", "Type": "String", "Tags": tags});
     made_json(direct, "ssm", "AmazonSSM.PutParameter", &put);
 }
 
 fn log_group(direct: &Direct, name: &str, tags: &Tags) {
-    let tags: serde_json::Map<String, Value> =
-        tags.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+    let tags: serde_json::Map<String, Value> = tags
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone().into()))
+        .collect();
     let target = "Logs_20140328.CreateLogGroup";
-    made_json(direct, "logs", target, &json!({"logGroupName": name, "tags": tags}));
+    made_json(
+        direct,
+        "logs",
+        target,
+        &json!({"logGroupName": name, "tags": tags}),
+    );
 }
 
 fn alarm(direct: &Direct, name: &str, tags: &Tags) {
@@ -95,11 +105,25 @@ fn alarm(direct: &Direct, name: &str, tags: &Tags) {
         ("Threshold", "1"),
         ("ComparisonOperator", "GreaterThanThreshold"),
     ];
-    tagged(direct, "monitoring", "PutMetricAlarm", &parameters, "Tags.member", tags);
+    tagged(
+        direct,
+        "monitoring",
+        "PutMetricAlarm",
+        &parameters,
+        "Tags.member",
+        tags,
+    );
 }
 
 fn topic(direct: &Direct, name: &str, tags: &Tags) {
-    tagged(direct, "sns", "CreateTopic", &[("Name", name)], "Tags.member", tags);
+    tagged(
+        direct,
+        "sns",
+        "CreateTopic",
+        &[("Name", name)],
+        "Tags.member",
+        tags,
+    );
 }
 
 fn role(direct: &Direct, name: &str, tags: &Tags) {
@@ -109,12 +133,26 @@ fn role(direct: &Direct, name: &str, tags: &Tags) {
 
 fn profile(direct: &Direct, name: &str, tags: &Tags) {
     let parameters = [("InstanceProfileName", name)];
-    tagged(direct, "iam", "CreateInstanceProfile", &parameters, "Tags.member", tags);
+    tagged(
+        direct,
+        "iam",
+        "CreateInstanceProfile",
+        &parameters,
+        "Tags.member",
+        tags,
+    );
 }
 
 fn group(direct: &Direct, name: &str, vpc: &str, tags: &Tags) -> String {
-    let parameters = [("GroupName", name), ("GroupDescription", "of somebody else"), ("VpcId", vpc)];
-    word(&of_ec2(direct, "CreateSecurityGroup", "security-group", &parameters, tags), "groupId")
+    let parameters = [
+        ("GroupName", name),
+        ("GroupDescription", "of somebody else"),
+        ("VpcId", vpc),
+    ];
+    word(
+        &of_ec2(direct, "CreateSecurityGroup", "security-group", &parameters, tags),
+        "groupId",
+    )
 }
 
 fn instance(direct: &Direct, tags: &Tags) -> String {
@@ -129,13 +167,23 @@ fn instance(direct: &Direct, tags: &Tags) -> String {
         ("MaxCount", "1"),
         ("ClientToken", token.as_str()),
     ];
-    word(&of_ec2(direct, "RunInstances", "instance", &parameters, tags), "instanceId")
+    word(
+        &of_ec2(direct, "RunInstances", "instance", &parameters, tags),
+        "instanceId",
+    )
 }
 
 fn volume(direct: &Direct, tags: &Tags) -> String {
     let zone = format!("{REGION}a");
-    let parameters = [("AvailabilityZone", zone.as_str()), ("Size", "8"), ("VolumeType", "gp3")];
-    word(&of_ec2(direct, "CreateVolume", "volume", &parameters, tags), "volumeId")
+    let parameters = [
+        ("AvailabilityZone", zone.as_str()),
+        ("Size", "8"),
+        ("VolumeType", "gp3"),
+    ];
+    word(
+        &of_ec2(direct, "CreateVolume", "volume", &parameters, tags),
+        "volumeId",
+    )
 }
 
 fn dashboard(direct: &Direct, name: &str) {
@@ -150,7 +198,10 @@ fn default_vpc(direct: &Direct) -> String {
 }
 
 fn other_vpc(direct: &Direct) -> String {
-    word(&made(direct, "ec2", "CreateVpc", &[("CidrBlock", "10.9.0.0/16")]), "vpcId")
+    word(
+        &made(direct, "ec2", "CreateVpc", &[("CidrBlock", "10.9.0.0/16")]),
+        "vpcId",
+    )
 }
 
 fn role_name() -> String {
@@ -161,12 +212,21 @@ fn role_name() -> String {
 fn squatters(direct: &Direct, tags: impl Fn(&str) -> Tags) -> Vec<String> {
     role(direct, &role_name(), &tags("role"));
     profile(direct, &role_name(), &tags("instance-profile"));
-    let group = group(direct, &format!("dataops-infra-{NAME}"), &default_vpc(direct), &tags("security-group"));
+    let group = group(
+        direct,
+        &format!("dataops-infra-{NAME}"),
+        &default_vpc(direct),
+        &tags("security-group"),
+    );
     topic(direct, &format!("dataops-infra-{NAME}"), &tags("topic"));
     log_group(direct, &format!("/dataops-infra/{NAME}"), &tags("logs"));
     parameter(direct, &format!("/dataops-infra/{NAME}/token"), &tags("token"));
     parameter(direct, &format!("/dataops-infra/{NAME}/host"), &tags("report"));
-    alarm(direct, &format!("dataops-infra/{NAME}/memory"), &tags("alarm-memory"));
+    alarm(
+        direct,
+        &format!("dataops-infra/{NAME}/memory"),
+        &tags("alarm-memory"),
+    );
     dashboard(direct, &format!("dataops-infra-{NAME}-{REGION}"));
     vec![
         format!("role {}", role_name()),
@@ -219,18 +279,47 @@ fn things_of_another_life_are_in_the_way() {
 fn neighbours(direct: &Direct) {
     let (vpc, other) = (default_vpc(direct), other_vpc(direct));
     group(direct, &format!("dataops-infra-{NAME}"), &other, &Vec::new());
-    group(direct, &format!("dataops-infra-{NAME}-two"), &vpc, &tags_of_another_life("security-group"));
+    group(
+        direct,
+        &format!("dataops-infra-{NAME}-two"),
+        &vpc,
+        &tags_of_another_life("security-group"),
+    );
     instance(direct, &tags_of_another_life("host"));
     volume(direct, &tags_of_another_life("host"));
     alarm(direct, &format!("dataops-infra/{NAME}/mine"), &Vec::new());
-    alarm(direct, &format!("dataops-infra/{NAME}-two/memory"), &tags_of_another_life("alarm-memory"));
-    topic(direct, &format!("dataops-infra-{NAME}-two"), &tags_of_another_life("topic"));
+    alarm(
+        direct,
+        &format!("dataops-infra/{NAME}-two/memory"),
+        &tags_of_another_life("alarm-memory"),
+    );
+    topic(
+        direct,
+        &format!("dataops-infra-{NAME}-two"),
+        &tags_of_another_life("topic"),
+    );
     log_group(direct, &format!("/dataops-infra/{NAME}/more"), &Vec::new());
-    log_group(direct, &format!("/dataops-infra/{NAME}-two"), &tags_of_another_life("logs"));
-    parameter(direct, &format!("/dataops-infra/{NAME}/more"), &tags_of_another_life("token"));
+    log_group(
+        direct,
+        &format!("/dataops-infra/{NAME}-two"),
+        &tags_of_another_life("logs"),
+    );
+    parameter(
+        direct,
+        &format!("/dataops-infra/{NAME}/more"),
+        &tags_of_another_life("token"),
+    );
     parameter(direct, &format!("/dataops-infra/{NAME}/host-7"), &Vec::new());
-    role(direct, &format!("{}-two", role_name()), &tags_of_another_life("role"));
-    profile(direct, &format!("{}-two", role_name()), &tags_of_another_life("instance-profile"));
+    role(
+        direct,
+        &format!("{}-two", role_name()),
+        &tags_of_another_life("role"),
+    );
+    profile(
+        direct,
+        &format!("{}-two", role_name()),
+        &tags_of_another_life("instance-profile"),
+    );
     dashboard(direct, &format!("dataops-infra-{NAME}-{REGION}-two"));
 }
 
@@ -245,14 +334,23 @@ fn copies(direct: &Direct, generation: &str) -> Vec<String> {
     let listed = vec![
         instance(direct, &host),
         volume(direct, &host),
-        group(direct, &format!("dataops-infra-{NAME}"), &other, &of("security-group")),
+        group(
+            direct,
+            &format!("dataops-infra-{NAME}"),
+            &other,
+            &of("security-group"),
+        ),
         group(direct, "copied", &vpc, &of("security-group")),
         format!("dataops-infra/{NAME}/copied"),
         "copied-topic".to_owned(),
         "/copied/logs".to_owned(),
         format!("/dataops-infra/{NAME}/copied"),
     ];
-    alarm(direct, &format!("dataops-infra/{NAME}/copied"), &of("alarm-memory"));
+    alarm(
+        direct,
+        &format!("dataops-infra/{NAME}/copied"),
+        &of("alarm-memory"),
+    );
     topic(direct, "copied-topic", &of("topic"));
     log_group(direct, "/copied/logs", &of("logs"));
     parameter(direct, &format!("/dataops-infra/{NAME}/copied"), &of("token"));
@@ -308,7 +406,12 @@ fn a_deployment_lives_and_goes_beside_look_alikes() {
         );
     }
     // What carries the tags of another life of ours is listed, too.
-    assert!(stays.iter().any(|line| line.contains(&format!("dataops-infra-{NAME}-two"))), "{stays:#?}");
+    assert!(
+        stays
+            .iter()
+            .any(|line| line.contains(&format!("dataops-infra-{NAME}-two"))),
+        "{stays:#?}"
+    );
     let none = world.down(&[]);
     assert!([0, 3].contains(&none.code), "{none}");
     assert_eq!(difference(&world.inventory(), &together(&before, &copied)), "");
@@ -328,7 +431,10 @@ fn a_dashboard_and_a_topic_that_somebody_put_in_place_of_ours_stay() {
     let up = world.up(&[]);
     assert_eq!(up.code, 0, "{up}");
     dashboard(&direct, &format!("dataops-infra-{NAME}-{REGION}"));
-    let arn = format!("arn:aws:sns:{REGION}:{}:dataops-infra-{NAME}", direct.account_id());
+    let arn = format!(
+        "arn:aws:sns:{REGION}:{}:dataops-infra-{NAME}",
+        direct.account_id()
+    );
     made(&direct, "sns", "DeleteTopic", &[("TopicArn", &arn)]);
     topic(&direct, &format!("dataops-infra-{NAME}"), &Vec::new());
     let theirs = world.inventory();
@@ -346,7 +452,10 @@ fn a_dashboard_and_a_topic_that_somebody_put_in_place_of_ours_stay() {
     assert!(stays.iter().any(|what| what.contains("dashboard")), "{stays:?}");
     assert_eq!(left["dashboards"], theirs["dashboards"]);
     assert_eq!(left["topics"], theirs["topics"]);
-    assert!(left["parameters"].is_empty() && left["instances"].is_empty(), "{left:#?}");
+    assert!(
+        left["parameters"].is_empty() && left["instances"].is_empty(),
+        "{left:#?}"
+    );
 }
 
 #[test]
@@ -379,14 +488,23 @@ fn deployments_whose_names_begin_alike_and_other_regions_are_apart() {
     let left = world.inventory();
     for (kind, things) in &left {
         let far = things.iter().filter(|thing| thing.contains("us-east-1")).count();
-        let near: Vec<&String> = things.iter().filter(|thing| !thing.contains("us-east-1")).collect();
+        let near: Vec<&String> = things
+            .iter()
+            .filter(|thing| !thing.contains("us-east-1"))
+            .collect();
         assert_eq!(near, long_alone[kind].iter().collect::<Vec<_>>(), "{kind}");
-        let far_before = with_far[kind].iter().filter(|thing| thing.contains("us-east-1")).count();
+        let far_before = with_far[kind]
+            .iter()
+            .filter(|thing| thing.contains("us-east-1"))
+            .count();
         assert_eq!(far, far_before, "{kind}");
     }
     let after = world.status(&elsewhere);
     assert_eq!(after.json["drift"], json!([]), "{after}");
-    assert_eq!(after.json["hosts"][0]["instance_id"], far.json["hosts"][0]["instance_id"]);
+    assert_eq!(
+        after.json["hosts"][0]["instance_id"],
+        far.json["hosts"][0]["instance_id"]
+    );
     let down = world.down(&elsewhere);
     assert_eq!(down.code, 0, "{down}");
     assert_eq!(difference(&world.inventory(), &long_alone), "");
@@ -405,14 +523,26 @@ fn without_its_record_a_deployment_is_removed_by_its_generation_alone() {
     assert_eq!(up.code, 0, "{up}");
     let generation = generation(&world);
     let name = format!("/dataops-infra/{NAME}/deployment");
-    made_json(&direct, "ssm", "AmazonSSM.DeleteParameter", &json!({"Name": name}));
+    made_json(
+        &direct,
+        "ssm",
+        "AmazonSSM.DeleteParameter",
+        &json!({"Name": name}),
+    );
     let orphaned = world.inventory();
 
     let from = mark(&world);
     let down = world.down(&[]);
     assert_eq!(down.code, 3, "{down}");
-    assert!(down.stderr.contains(&format!("generation {generation}: instance i-")), "{down}");
-    assert!(down.stderr.contains(&format!("--generation {generation}")), "{down}");
+    assert!(
+        down.stderr
+            .contains(&format!("generation {generation}: instance i-")),
+        "{down}"
+    );
+    assert!(
+        down.stderr.contains(&format!("--generation {generation}")),
+        "{down}"
+    );
     let up = world.up(&[]);
     assert_eq!(up.code, 3, "{up}");
     let status = world.status(&[]);
@@ -422,7 +552,10 @@ fn without_its_record_a_deployment_is_removed_by_its_generation_alone() {
         assert_eq!(down.code, 2, "{down}");
     }
     let down = world.down(&["--generation", "0123456789abcdef"]);
-    assert!(down.json["removed"].as_array().is_none_or(Vec::is_empty), "{down}");
+    assert!(
+        down.json["removed"].as_array().is_none_or(Vec::is_empty),
+        "{down}"
+    );
     nothing_changed(&world, from);
     assert_eq!(difference(&world.inventory(), &orphaned), "");
 
@@ -454,10 +587,22 @@ fn a_record_that_cannot_be_read_is_left_with_all_it_stands_for() {
         put_parameter(&direct, &name, &text);
         let before = world.inventory();
         let from = mark(&world);
-        for ran in [world.up(&[]), world.status(&[]), world.down(&[]), world.down(&["--expired"])] {
-            let expected = if ran.stdout.contains("down/v1") { [0, 3] } else { [3, 3] };
+        for ran in [
+            world.up(&[]),
+            world.status(&[]),
+            world.down(&[]),
+            world.down(&["--expired"]),
+        ] {
+            let expected = if ran.stdout.contains("down/v1") {
+                [0, 3]
+            } else {
+                [3, 3]
+            };
             assert!(expected.contains(&ran.code), "{text}: {ran}");
-            assert!(ran.stderr.contains(&name) || ran.stdout.contains(&name), "{text}: {ran}");
+            assert!(
+                ran.stderr.contains(&name) || ran.stdout.contains(&name),
+                "{text}: {ran}"
+            );
         }
         nothing_changed(&world, from);
         assert_eq!(difference(&world.inventory(), &before), "");
@@ -476,11 +621,17 @@ fn another_instance_with_all_tags_of_ours_is_neither_host_nor_removed() {
     let direct = world.direct();
     let up = world.up(&[]);
     assert_eq!(up.code, 0, "{up}");
-    let ours = up.json["hosts"][0]["instance_id"].as_str().expect("a host").to_owned();
+    let ours = up.json["hosts"][0]["instance_id"]
+        .as_str()
+        .expect("a host")
+        .to_owned();
     let (_, text) = direct.query("ec2", "DescribeInstances", &[("InstanceId.1", &ours)]);
     let host = instances(&text).remove(0);
     let tags = xml::list(&host, "tagSet");
-    let tags: Tags = tags.iter().map(|tag| (word(tag, "key"), word(tag, "value"))).collect();
+    let tags: Tags = tags
+        .iter()
+        .map(|tag| (word(tag, "key"), word(tag, "value")))
+        .collect();
     let theirs = instance(&direct, &tags);
     // Ours goes; what stands in its place is none of ours.
     made(&direct, "ec2", "TerminateInstances", &[("InstanceId.1", &ours)]);
@@ -491,8 +642,16 @@ fn another_instance_with_all_tags_of_ours_is_neither_host_nor_removed() {
     let down = world.down(&[]);
     assert_eq!(down.code, 0, "{down}");
     let stays = &down.json["stays"][0];
-    assert!(stays["what"].as_str().is_some_and(|what| what.contains(&theirs)), "{down}");
-    assert!(stays["why"].as_str().is_some_and(|why| why.contains("client token")), "{down}");
+    assert!(
+        stays["what"].as_str().is_some_and(|what| what.contains(&theirs)),
+        "{down}"
+    );
+    assert!(
+        stays["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("client token")),
+        "{down}"
+    );
     let living: Vec<String> = world
         .launched()
         .into_iter()

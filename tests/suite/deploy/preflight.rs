@@ -61,7 +61,10 @@ fn findings<'a>(ran: &'a Ran, code: &str) -> Vec<(&'a str, String)> {
     all.filter(|finding| finding["code"] == code)
         .map(|finding| {
             let text = |key: &str| finding[key].as_str().unwrap_or_default();
-            (text("status"), format!("{}; {}", text("evidence"), text("remedy")))
+            (
+                text("status"),
+                format!("{}; {}", text("evidence"), text("remedy")),
+            )
         })
         .collect()
 }
@@ -113,13 +116,19 @@ fn a_quota_that_is_too_small_is_named_with_the_number_to_ask_for() {
     };
     let used = r#"{"MetricDataResults": [{"Id": "used", "StatusCode": "Complete", "Values": [63.0]}]}"#;
     world.account.rule(vcpus(64.0));
-    world.account.rule(Rule::on("cloudwatch:GetMetricData").answer(used));
+    world
+        .account
+        .rule(Rule::on("cloudwatch:GetMetricData").answer(used));
     // 63 of 64 are in use and c5.large has two.
     let up = refused(&world, &[], &["quota-vcpus", "L-1216C47A", "--desired-value 65"]);
     assert_eq!(findings(&up, "quota-vcpus")[0].0, "blocked");
     world.account.heal();
     world.account.rule(vcpus(5.0));
-    refused(&world, &["--instance-type", "c5.4xlarge"], &["L-1216C47A", "--desired-value 16"]);
+    refused(
+        &world,
+        &["--instance-type", "c5.4xlarge"],
+        &["L-1216C47A", "--desired-value 16"],
+    );
     refused(&world, &["--count", "3"], &["L-1216C47A", "--desired-value 6"]);
     // Two of five: enough.
     let live = plan(&world, &[]);
@@ -133,7 +142,8 @@ fn a_volume_quota_that_is_too_small_blocks() {
         return;
     };
     let quota = r#"{"Quota": {"QuotaCode": "L-7A658B76", "Value": 0.1}}"#;
-    let rule = Rule::on("servicequotas:GetServiceQuota").when(|call| call.parameters["QuotaCode"] == "L-7A658B76");
+    let rule =
+        Rule::on("servicequotas:GetServiceQuota").when(|call| call.parameters["QuotaCode"] == "L-7A658B76");
     world.account.rule(rule.answer(quota));
     refused(&world, &[], &["quota-gp3", "L-7A658B76", "ask for at least 1"]);
 }
@@ -143,9 +153,13 @@ fn a_quota_that_cannot_be_read_is_not_fine_and_blocks_nothing() {
     let Some(world) = World::open() else {
         return;
     };
-    world.account.rule(Rule::on("servicequotas:GetServiceQuota").deny());
+    world
+        .account
+        .rule(Rule::on("servicequotas:GetServiceQuota").deny());
     world.account.rule(Rule::on("cloudwatch:GetMetricData").deny());
-    world.account.rule(Rule::on("ec2:DescribeInstanceTypeOfferings").deny());
+    world
+        .account
+        .rule(Rule::on("ec2:DescribeInstanceTypeOfferings").deny());
     world.account.rule(Rule::on("ec2:DescribeRouteTables").deny());
     let up = world.up(&[]);
     assert_eq!(up.code, 0, "{up}");
@@ -166,7 +180,15 @@ fn a_type_that_is_not_offered_blocks() {
     };
     let none = Rule::on("ec2:DescribeInstanceTypeOfferings").empty("instanceTypeOfferingSet");
     world.account.rule(none);
-    refused(&world, &["--fallback-type", "m5.large"], &["type-offered", "c5.large, m5.large is not offered", "--instance-type"]);
+    refused(
+        &world,
+        &["--fallback-type", "m5.large"],
+        &[
+            "type-offered",
+            "c5.large, m5.large is not offered",
+            "--instance-type",
+        ],
+    );
 }
 
 #[test]
@@ -176,14 +198,33 @@ fn networks_that_do_not_do_are_refused() {
     };
     let direct = world.direct();
     let subnet = word(&made(&direct, "ec2", "DescribeSubnets", &[]), "subnetId");
-    let vpc = word(&made(&direct, "ec2", "CreateVpc", &[("CidrBlock", "10.9.0.0/16")]), "vpcId");
+    let vpc = word(
+        &made(&direct, "ec2", "CreateVpc", &[("CidrBlock", "10.9.0.0/16")]),
+        "vpcId",
+    );
     let cut = [("VpcId", vpc.as_str()), ("CidrBlock", "10.9.0.0/24")];
     let other = word(&made(&direct, "ec2", "CreateSubnet", &cut), "subnetId");
     let both = format!("{subnet},{other}");
-    refused(&world, &["--subnets", &both], &["different VPCs", &vpc, "name subnets of one VPC"]);
-    refused(&world, &["--subnets", "subnet-0123456789abcdef0"], &["subnet-0123456789abcdef0 does not exist"]);
-    refused(&world, &["--vpc", "vpc-0123456789abcdef0"], &["vpc-0123456789abcdef0 does not exist"]);
-    refused(&world, &["--zones", "eu-west-2x"], &["no subnet is in eu-west-2x", "--subnets"]);
+    refused(
+        &world,
+        &["--subnets", &both],
+        &["different VPCs", &vpc, "name subnets of one VPC"],
+    );
+    refused(
+        &world,
+        &["--subnets", "subnet-0123456789abcdef0"],
+        &["subnet-0123456789abcdef0 does not exist"],
+    );
+    refused(
+        &world,
+        &["--vpc", "vpc-0123456789abcdef0"],
+        &["vpc-0123456789abcdef0 does not exist"],
+    );
+    refused(
+        &world,
+        &["--zones", "eu-west-2x"],
+        &["no subnet is in eu-west-2x", "--subnets"],
+    );
     // A VPC that leads nowhere is a warning: a proxy may be all that is needed.
     let live = plan(&world, &["--subnets", &other]);
     assert_eq!(live.code, 0, "{live}");
@@ -192,7 +233,9 @@ fn networks_that_do_not_do_are_refused() {
     };
     assert_eq!(*status, "warning");
     assert!(said.contains(&other) && said.contains("gateway"), "{said}");
-    world.account.rule(Rule::on("ec2:DescribeSubnets").empty("subnetSet"));
+    world
+        .account
+        .rule(Rule::on("ec2:DescribeSubnets").empty("subnetSet"));
     refused(&world, &[], &["no default VPC", "--vpc vpc-"]);
 }
 
@@ -213,7 +256,9 @@ fn subnets_without_addresses_and_without_a_way_out() {
     world.account.rule(full);
     refused(&world, &[], &["free-addresses", "0 free", "--subnets"]);
     world.account.heal();
-    world.account.rule(Rule::on("ec2:DescribeRouteTables").empty("routeTableSet"));
+    world
+        .account
+        .rule(Rule::on("ec2:DescribeRouteTables").empty("routeTableSet"));
     let up = world.up(&[]);
     assert_eq!(up.code, 0, "{up}");
     assert_eq!(findings(&up, "route-out")[0].0, "warning", "{up}");
@@ -225,8 +270,16 @@ fn images_that_do_not_do_are_refused() {
     let Some(world) = World::open() else {
         return;
     };
-    refused(&world, &["--ami", "ami-0123456789abcdef0"], &["image: ", "does not exist", "--ami"]);
-    refused(&world, &["--ami-parameter", "/no/image"], &["/no/image", "does not exist", "--ami-parameter"]);
+    refused(
+        &world,
+        &["--ami", "ami-0123456789abcdef0"],
+        &["image: ", "does not exist", "--ami"],
+    );
+    refused(
+        &world,
+        &["--ami-parameter", "/no/image"],
+        &["/no/image", "does not exist", "--ami-parameter"],
+    );
     let arm = |text: String| text.replace("<architecture>x86_64<", "<architecture>arm64<");
     world.account.rule(Rule::on("ec2:DescribeImages").rewrite(arm));
     refused(&world, &[], &["image: ", "it is for arm64"]);
@@ -234,7 +287,11 @@ fn images_that_do_not_do_are_refused() {
     // The bench has one image, whose root needs little; here it needs more than the disk has.
     let large = |text: String| text.replace("<volumeSize>8<", "<volumeSize>900<");
     world.account.rule(Rule::on("ec2:DescribeImages").rewrite(large));
-    refused(&world, &[], &["image: ", "its root needs 900 GiB, the disk has 300"]);
+    refused(
+        &world,
+        &[],
+        &["image: ", "its root needs 900 GiB, the disk has 300"],
+    );
 }
 
 #[test]
@@ -243,9 +300,22 @@ fn rights_that_are_missing_are_found_by_dry_runs() {
         return;
     };
     for action in ["ec2:RunInstances", "ec2:CreateSecurityGroup"] {
-        world.account.rule(Rule::on(action).when(|call| call.parameters["DryRun"] == "true").deny());
-        let up = refused(&world, &[], &["permission: ", action, "dataops-infra export iam-policy --for up"]);
-        assert!(findings(&up, "permission").iter().any(|(status, _)| *status == "blocked"), "{up}");
+        world.account.rule(
+            Rule::on(action)
+                .when(|call| call.parameters["DryRun"] == "true")
+                .deny(),
+        );
+        let up = refused(
+            &world,
+            &[],
+            &["permission: ", action, "dataops-infra export iam-policy --for up"],
+        );
+        assert!(
+            findings(&up, "permission")
+                .iter()
+                .any(|(status, _)| *status == "blocked"),
+            "{up}"
+        );
         world.account.heal();
     }
     // A dry run that says nothing proves nothing.
@@ -253,7 +323,12 @@ fn rights_that_are_missing_are_found_by_dry_runs() {
     world.account.rule(rule.fail(500, "InternalError"));
     let live = plan(&world, &[]);
     assert_eq!(live.code, 0, "{live}");
-    assert!(findings(&live, "permission").iter().any(|(status, _)| *status == "unknown"), "{live}");
+    assert!(
+        findings(&live, "permission")
+            .iter()
+            .any(|(status, _)| *status == "unknown"),
+        "{live}"
+    );
 }
 
 #[test]
@@ -261,12 +336,31 @@ fn secrets_of_the_user_must_be_there() {
     let Some(world) = World::open() else {
         return;
     };
-    refused(&world, &["--token-parameter", "/no/token"], &["secret: ", "/no/token does not exist"]);
-    refused(&world, &["--token-secret", "no-token"], &["secret: ", "no-token does not exist"]);
-    let both = ["--registry-parameter", "/no/login", "--token-parameter", "/no/token"];
-    refused(&world, &both, &["/no/token does not exist", "/no/login does not exist"]);
+    refused(
+        &world,
+        &["--token-parameter", "/no/token"],
+        &["secret: ", "/no/token does not exist"],
+    );
+    refused(
+        &world,
+        &["--token-secret", "no-token"],
+        &["secret: ", "no-token does not exist"],
+    );
+    let both = [
+        "--registry-parameter",
+        "/no/login",
+        "--token-parameter",
+        "/no/token",
+    ];
+    refused(
+        &world,
+        &both,
+        &["/no/token does not exist", "/no/login does not exist"],
+    );
     // Not allowed to look: the host will.
-    world.account.rule(Rule::on("secretsmanager:DescribeSecret").deny());
+    world
+        .account
+        .rule(Rule::on("secretsmanager:DescribeSecret").deny());
     let live = plan(&world, &["--token-secret", "no-token"]);
     assert_eq!(live.code, 0, "{live}");
     assert_eq!(findings(&live, "secret")[0].0, "unknown", "{live}");
@@ -278,13 +372,30 @@ fn everything_that_blocks_is_in_one_list() {
         return;
     };
     let quota = r#"{"Quota": {"Value": 0.1}}"#;
-    world.account.rule(Rule::on("servicequotas:GetServiceQuota").answer(quota));
+    world
+        .account
+        .rule(Rule::on("servicequotas:GetServiceQuota").answer(quota));
     let none = Rule::on("ec2:DescribeInstanceTypeOfferings").empty("instanceTypeOfferingSet");
     world.account.rule(none);
-    world.account.rule(Rule::on("ec2:RunInstances").when(|call| call.parameters["DryRun"] == "true").deny());
-    world.account.rule(Rule::on("ec2:CreateSecurityGroup").when(|call| call.parameters["DryRun"] == "true").deny());
+    world.account.rule(
+        Rule::on("ec2:RunInstances")
+            .when(|call| call.parameters["DryRun"] == "true")
+            .deny(),
+    );
+    world.account.rule(
+        Rule::on("ec2:CreateSecurityGroup")
+            .when(|call| call.parameters["DryRun"] == "true")
+            .deny(),
+    );
     let args = ["--ami", "ami-0123456789abcdef0", "--token-parameter", "/no/token"];
-    let says = ["quota-vcpus: ", "quota-gp3: ", "type-offered: ", "image: ", "permission: ", "secret: "];
+    let says = [
+        "quota-vcpus: ",
+        "quota-gp3: ",
+        "type-offered: ",
+        "image: ",
+        "permission: ",
+        "secret: ",
+    ];
     let up = refused(&world, &args, &says);
     let blocked = up.json["preflight"].as_array().into_iter().flatten();
     let blocked = blocked.filter(|finding| finding["status"] == "blocked");
@@ -306,7 +417,10 @@ fn a_token_that_the_platform_rejects_blocks() {
         assert!(!up.to_string().contains(&platform_token()), "{up}");
         // Once by `up`, once by `plan --live`; nothing was entered, so nothing is removed.
         let lines: Vec<String> = platform.asked().into_iter().map(|(line, _)| line).collect();
-        assert_eq!(lines, ["POST /api/v4/runners/verify", "POST /api/v4/runners/verify"]);
+        assert_eq!(
+            lines,
+            ["POST /api/v4/runners/verify", "POST /api/v4/runners/verify"]
+        );
     }
 }
 
@@ -325,10 +439,21 @@ fn a_token_that_the_platform_accepts_leaves_no_manager_behind() {
     assert_eq!(findings(&up, "token")[0].0, "ok", "{up}");
     let asked = platform.asked();
     let lines: Vec<&str> = asked.iter().map(|(line, _)| line.as_str()).collect();
-    assert_eq!(lines, ["POST /api/v4/runners/verify", "DELETE /api/v4/runners/managers"]);
-    let system = |body: &str| body.split('&').find(|part| part.starts_with("system_id=")).map(str::to_owned);
+    assert_eq!(
+        lines,
+        ["POST /api/v4/runners/verify", "DELETE /api/v4/runners/managers"]
+    );
+    let system = |body: &str| {
+        body.split('&')
+            .find(|part| part.starts_with("system_id="))
+            .map(str::to_owned)
+    };
     assert!(system(&asked[0].1).is_some());
-    assert_eq!(system(&asked[0].1), system(&asked[1].1), "the same entry is removed");
+    assert_eq!(
+        system(&asked[0].1),
+        system(&asked[1].1),
+        "the same entry is removed"
+    );
     // Stored and so accepted before: nobody is asked again.
     let again = world.up(&args);
     assert_eq!(again.json["status"], "unchanged", "{again}");
@@ -363,7 +488,10 @@ fn what_was_found_is_a_document() {
     let live = plan(&world, &[]);
     assert_eq!(live.code, 0, "{live}");
     for finding in live.json["preflight"].as_array().into_iter().flatten() {
-        assert!(finding["evidence"].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
+        assert!(
+            finding["evidence"].as_str().is_some_and(|text| !text.is_empty()),
+            "{finding}"
+        );
         let remedy: &Value = &finding["remedy"];
         assert_eq!(finding["status"] == "ok", remedy.is_null(), "{finding}");
     }

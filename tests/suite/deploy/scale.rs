@@ -28,7 +28,9 @@ fn fill(direct: &Direct) {
     let subnets = super::xml::list(&subnets, "subnetSet");
     let image = super::witness::word(&made(direct, "ec2", "DescribeImages", &[]), "imageId");
     for part in 0..INSTANCES / 500 {
-        let subnet = subnets[part % subnets.len()]["subnetId"].as_str().unwrap_or_default();
+        let subnet = subnets[part % subnets.len()]["subnetId"]
+            .as_str()
+            .unwrap_or_default();
         let of = [
             ("ImageId", image.as_str()),
             ("InstanceType", "t3.micro"),
@@ -112,7 +114,9 @@ fn a_large_account_costs_no_calls_for_what_is_not_ours() {
         // A wait looks as often as it needs to; all else is the same in an account that has nothing else.
         let settled = |calls: &[Call]| {
             let mut counts = counted(calls);
-            counts.retain(|name, _| !["ec2:DescribeInstances", "ssm:GetParameters", "ssm:GetParameter"].contains(&name.as_str()));
+            counts.retain(|name, _| {
+                !["ec2:DescribeInstances", "ssm:GetParameters", "ssm:GetParameter"].contains(&name.as_str())
+            });
             counts
         };
         if what == "down" {
@@ -142,7 +146,10 @@ fn a_second_up_takes_three_rounds() {
     let again = world.up(&[]);
     assert_eq!(again.json["status"], "unchanged", "{again}");
     let calls = since(&world, from);
-    let times: Vec<String> = calls.iter().map(|call| format!("{:?} {}", call.at, call.name())).collect();
+    let times: Vec<String> = calls
+        .iter()
+        .map(|call| format!("{:?} {}", call.at, call.name()))
+        .collect();
     assert!(calls.len() <= 15, "{times:#?}");
     assert!(rounds(&calls) <= 3, "{times:#?}");
     nothing_changed(&world, from);
@@ -168,7 +175,10 @@ fn pages_are_followed() {
         let value = text.replace(NAME, &name);
         let tags = [
             ("dataops-infra:deployment", name.as_str()),
-            ("dataops-infra:generation", generation.as_str().unwrap_or_default()),
+            (
+                "dataops-infra:generation",
+                generation.as_str().unwrap_or_default(),
+            ),
             ("dataops-infra:address", "record"),
         ]
         .map(|(key, value)| json!({"Key": key, "Value": value}));
@@ -203,9 +213,10 @@ fn with_file(world: &World, words: &[&str]) -> Command {
 }
 
 fn several(world: &World, count: usize, wrong: Option<usize>) {
-    let mut text = "defaults:\n  workload: production\n  instance_type: c5.large\n  concurrency: 4\n  disk_gib: 300\n  \
+    let mut text =
+        "defaults:\n  workload: production\n  instance_type: c5.large\n  concurrency: 4\n  disk_gib: 300\n  \
                     token: {file: token}\ndeployments:\n"
-        .to_owned();
+            .to_owned();
     for n in 1..=count {
         let region = if n % 2 == 0 { REGION } else { "us-east-1" };
         text += &format!("  - name: many-{n:02}\n    region: {region}\n");
@@ -224,13 +235,17 @@ fn many_deployments_of_a_file_and_one_that_cannot_be() {
     let before = world.inventory();
     let up = |world: &World| {
         let from = mark(world);
-        let ran = world.start(with_file(world, &["up", "--yes", "--no-wait"])).ended();
+        let ran = world
+            .start(with_file(world, &["up", "--yes", "--no-wait"]))
+            .ended();
         (ran, since(world, from))
     };
     several(&world, 1, None);
     let (alone, calls_alone) = up(&world);
     assert_eq!(alone.code, 0, "{alone}");
-    let down = world.start(with_file(&world, &["down", "--yes", "--no-drain"])).ended();
+    let down = world
+        .start(with_file(&world, &["down", "--yes", "--no-drain"]))
+        .ended();
     assert_eq!(down.code, 0, "{down}");
 
     let (count, wrong) = (12, 5);
@@ -239,11 +254,23 @@ fn many_deployments_of_a_file_and_one_that_cannot_be() {
     assert_eq!(first.code, 3, "{first}");
     let rows = first.json["deployments"].as_array().expect("rows");
     assert_eq!(rows.len(), count);
-    for (n, row) in rows.iter().map(|row| (row["name"].as_str().unwrap_or_default(), row)) {
-        let expected = if n == format!("many-{wrong:02}") { "blocked" } else { "running" };
+    for (n, row) in rows
+        .iter()
+        .map(|row| (row["name"].as_str().unwrap_or_default(), row))
+    {
+        let expected = if n == format!("many-{wrong:02}") {
+            "blocked"
+        } else {
+            "running"
+        };
         assert_eq!(row["status"], expected, "{n}: {first}");
     }
-    assert!(first.stderr.contains("subnet-0123456789abcdef0 does not exist in us-east-1"), "{first}");
+    assert!(
+        first
+            .stderr
+            .contains("subnet-0123456789abcdef0 does not exist in us-east-1"),
+        "{first}"
+    );
     assert!(first.stderr.contains("hint: "), "{first}");
     assert!(
         calls.len() < (count - 1) * calls_alone.len(),
@@ -269,8 +296,13 @@ fn many_deployments_of_a_file_and_one_that_cannot_be() {
     assert_eq!(third.code, 0, "{third}");
     let status = world.start(with_file(&world, &["status"])).ended();
     let rows = status.json["deployments"].as_array().expect("rows");
-    assert!(rows.len() == count && rows.iter().all(|row| row["drift"] == json!([])), "{status}");
-    let down = world.start(with_file(&world, &["down", "--yes", "--no-drain"])).ended();
+    assert!(
+        rows.len() == count && rows.iter().all(|row| row["drift"] == json!([])),
+        "{status}"
+    );
+    let down = world
+        .start(with_file(&world, &["down", "--yes", "--no-drain"]))
+        .ended();
     assert_eq!(down.code, 0, "{down}");
     assert_eq!(super::witness::difference(&world.inventory(), &before), "");
 }

@@ -31,7 +31,10 @@ fn watched(world: &World, command: Command, stdin: Stdio) -> Ran {
         seen.extend(std::fs::read(&lines).ok().filter(|bytes| !bytes.is_empty()));
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    assert!(!seen.is_empty() || !Path::new("/proc/self").exists(), "it was seen");
+    assert!(
+        !seen.is_empty() || !Path::new("/proc/self").exists(),
+        "it was seen"
+    );
     for bytes in seen {
         let line = String::from_utf8_lossy(&bytes).into_owned();
         assert!(!line.contains(&marker()), "{line}");
@@ -47,15 +50,28 @@ fn clean(what: &str, text: &str) {
     let reversed: String = marker.chars().rev().collect();
     let hexadecimal: String = marker.bytes().map(|byte| format!("{byte:02x}")).collect();
     let lower = text.to_lowercase();
-    for (form, secret) in [("as it is", &marker), ("backwards", &reversed), ("as numbers", &hexadecimal)] {
-        assert!(!lower.contains(&secret.to_lowercase()), "the token is in {what}, {form}:\n{text}");
+    for (form, secret) in [
+        ("as it is", &marker),
+        ("backwards", &reversed),
+        ("as numbers", &hexadecimal),
+    ] {
+        assert!(
+            !lower.contains(&secret.to_lowercase()),
+            "the token is in {what}, {form}:\n{text}"
+        );
     }
 }
 
 /// Returns everything that a call says, with what is written in base 64 in clear.
 fn said(call: &Call) -> String {
     let mut text = format!("{} {}", call.name(), call.parameters);
-    for value in call.parameters.as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str()) {
+    for value in call
+        .parameters
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, value)| value.as_str())
+    {
         text.push('\n');
         text.push_str(&decoded(value));
     }
@@ -78,7 +94,9 @@ fn only_put(world: &World, times: usize) {
     }
     // The value of the parameter is not in the inventory: it is a SecureString, read without decryption.
     for (kind, things) in world.inventory() {
-        let things = things.iter().filter(|thing| kind != "parameters" || !thing.contains("SecureString"));
+        let things = things
+            .iter()
+            .filter(|thing| kind != "parameters" || !thing.contains("SecureString"));
         things.for_each(|thing| clean(kind, thing));
     }
 }
@@ -112,26 +130,50 @@ fn a_token_in_a_file_is_in_its_parameter_and_nowhere_else() {
     let live = super::preflight::plan(&world, &[&args[..], &["--out", &plan, "-v"]].concat());
     assert_eq!(live.code, 0, "{live}");
     clean("the plan's output", &live.to_string());
-    clean("the plan", &std::fs::read_to_string(&plan).expect("the plan is there"));
+    clean(
+        "the plan",
+        &std::fs::read_to_string(&plan).expect("the plan is there"),
+    );
 
     for (rule, how) in faults() {
         world.account.rule(rule);
-        let up = watched(&world, world.up_command(&[&args[..], &verbose].concat()), Stdio::null());
+        let up = watched(
+            &world,
+            world.up_command(&[&args[..], &verbose].concat()),
+            Stdio::null(),
+        );
         assert_eq!(up.code, 1, "{how}: {up}");
         world.account.heal();
         let down = watched(&world, world.down_command(&verbose), Stdio::null());
         assert_eq!(down.code, 0, "{how}: {down}");
     }
-    let failed = world.account.calls().iter().filter(|call| call.parameters["Type"] == "SecureString").count();
+    let failed = world
+        .account
+        .calls()
+        .iter()
+        .filter(|call| call.parameters["Type"] == "SecureString")
+        .count();
     only_put(&world, failed);
 
-    let up = watched(&world, world.up_command(&[&args[..], &verbose].concat()), Stdio::null());
+    let up = watched(
+        &world,
+        world.up_command(&[&args[..], &verbose].concat()),
+        Stdio::null(),
+    );
     assert_eq!(up.code, 0, "{up}");
     clean("the record", &record(&world.direct(), NAME));
-    let again = watched(&world, world.up_command(&[&args[..], &verbose].concat()), Stdio::null());
+    let again = watched(
+        &world,
+        world.up_command(&[&args[..], &verbose].concat()),
+        Stdio::null(),
+    );
     assert_eq!(again.json["status"], "unchanged", "{again}");
     // A page for people tells no more than a document.
-    let page = watched(&world, world.up_command(&[&args[..], &["--output", "table", "-v"]].concat()), Stdio::null());
+    let page = watched(
+        &world,
+        world.up_command(&[&args[..], &["--output", "table", "-v"]].concat()),
+        Stdio::null(),
+    );
     assert_eq!(page.code, 0, "{page}");
     let status = watched(&world, world.command(&["status"], &verbose), Stdio::null());
     assert_eq!(status.code, 0, "{status}");
@@ -147,7 +189,10 @@ fn a_token_in_a_file_is_in_its_parameter_and_nowhere_else() {
             if path.is_dir() {
                 folders.push(path);
             } else if !path.ends_with("secret") {
-                clean("a file", &String::from_utf8_lossy(&std::fs::read(&path).expect("a file")));
+                clean(
+                    "a file",
+                    &String::from_utf8_lossy(&std::fs::read(&path).expect("a file")),
+                );
             }
         }
     }
@@ -173,7 +218,13 @@ fn a_token_in_the_environment_is_in_its_parameter_and_nowhere_else() {
     let Some((world, platform)) = world() else {
         return;
     };
-    let args = ["--token-env", "RUNNER_TOKEN", "--platform-url", &platform.url, "-v"];
+    let args = [
+        "--token-env",
+        "RUNNER_TOKEN",
+        "--platform-url",
+        &platform.url,
+        "-v",
+    ];
     let with_token = |mut command: Command| {
         command.env("RUNNER_TOKEN", token());
         command
@@ -181,7 +232,11 @@ fn a_token_in_the_environment_is_in_its_parameter_and_nowhere_else() {
     let up = watched(&world, with_token(world.up_command(&args)), Stdio::null());
     assert_eq!(up.code, 0, "{up}");
     for args in [vec![], vec!["--keep-data"]] {
-        let status = watched(&world, with_token(world.command(&["status"], &["-v"])), Stdio::null());
+        let status = watched(
+            &world,
+            with_token(world.command(&["status"], &["-v"])),
+            Stdio::null(),
+        );
         assert!([0, 4].contains(&status.code), "{status}");
         let down = watched(&world, with_token(world.down_command(&args)), Stdio::null());
         assert_eq!(down.code, 0, "{down}");
@@ -205,7 +260,13 @@ fn tokens_that_are_none_are_not_repeated_in_the_error() {
     for bytes in wrong {
         std::fs::write(&file, &bytes).expect("a file");
         let secret = file.display().to_string();
-        let args = ["--token-file", secret.as_str(), "--platform-url", &platform.url, "-v"];
+        let args = [
+            "--token-file",
+            secret.as_str(),
+            "--platform-url",
+            &platform.url,
+            "-v",
+        ];
         let up = watched(&world, world.up_command(&args), Stdio::null());
         assert_eq!(up.code, 2, "{up}");
     }
@@ -214,7 +275,10 @@ fn tokens_that_are_none_are_not_repeated_in_the_error() {
         let up = world.up(&[flag, "not/a//place of a token"]);
         assert!([2, 3].contains(&up.code), "{up}");
     }
-    assert!(platform.asked().is_empty(), "nobody is asked about what is no token");
+    assert!(
+        platform.asked().is_empty(),
+        "nobody is asked about what is no token"
+    );
 }
 
 #[test]
@@ -224,7 +288,13 @@ fn a_host_that_fails_says_why_and_not_with_what() {
     };
     world.hosts(Manner::Failed("registered", "the platform rejects the token"));
     let secret = world.folder().join("secret").display().to_string();
-    let args = ["--token-file", secret.as_str(), "--platform-url", &platform.url, "-vv"];
+    let args = [
+        "--token-file",
+        secret.as_str(),
+        "--platform-url",
+        &platform.url,
+        "-vv",
+    ];
     let up = watched(&world, world.up_command(&args), Stdio::null());
     assert_eq!(up.code, 1, "{up}");
     assert!(up.stderr.contains("the platform rejects the token"), "{up}");

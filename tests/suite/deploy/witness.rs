@@ -99,7 +99,10 @@ pub fn difference(is: &Inventory, should: &Inventory) -> String {
 pub fn record(direct: &Direct, name: &str) -> String {
     let asked = serde_json::json!({ "Name": format!("/dataops-infra/{name}/deployment") });
     let answer = made_json(direct, "ssm", "AmazonSSM.GetParameter", &asked);
-    answer["Parameter"]["Value"].as_str().unwrap_or_default().to_owned()
+    answer["Parameter"]["Value"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Writes a text over a parameter, made where it is not there.
