@@ -183,6 +183,7 @@ impl World {
     }
 
     /// Starts a run.
+    #[expect(clippy::unused_self, reason = "who starts something has a world to do it in")]
     pub fn start(&self, command: Command) -> Running {
         Self::start_reading(command, Stdio::null())
     }
