@@ -7,6 +7,7 @@
 
 mod host;
 mod inventory;
+mod sweep;
 mod world;
 mod xml;
 

@@ -318,6 +318,7 @@ impl Proxy {
                 self.forward(call, request);
                 None
             }
+            Effect::Half => Some(self.forward(call, request).halved()),
             Effect::Delay(by) => {
                 std::thread::sleep(*by);
                 Some(self.forward(call, request))

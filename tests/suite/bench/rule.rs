@@ -39,6 +39,8 @@ pub enum Effect {
     Reset,
     /// It is done, then the connection ends.
     Lose,
+    /// It is done, and half of the answer is sent.
+    Half,
     /// It is done later.
     Delay(Duration),
     /// Answered with this; nothing else happens.
@@ -103,6 +105,11 @@ impl Rule {
     /// Does what is asked, and ends the connection without an answer.
     pub fn lose(self) -> Self {
         self.with(Effect::Lose)
+    }
+
+    /// Does what is asked, and sends half of the answer, with the length of the whole.
+    pub fn half(self) -> Self {
+        self.with(Effect::Half)
     }
 
     /// Does what is asked after a while.
