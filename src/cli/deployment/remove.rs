@@ -21,9 +21,9 @@ use crate::domain::deployment::observed::Observed;
 use crate::domain::deployment::owner::{self, Generation};
 use crate::domain::deployment::record::{Phase, Record, SCHEMA as RECORD_SCHEMA};
 use crate::domain::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Token};
-use crate::domain::deployment::step::Action;
+use crate::domain::deployment::step::{Action, Step};
 use crate::domain::settings::Settings;
-use crate::engine::attempt::is_unknown;
+use crate::engine::attempt::{Failed, is_unknown};
 use crate::engine::run::Report;
 use crate::render::deployment as pages;
 use crate::render::page::{Page, Table};
@@ -124,20 +124,88 @@ async fn remove(args: &DownArgs, context: &Context) -> Result<Ending, Failure> {
         };
         confirm(&question, &answer, args.yes)?;
         let stop = Stop::listen(context);
-        let work = going.iter().map(|one| Work {
-            ground: one.ground.clone(),
-            place: one.place.clone(),
-            name: one.name.clone(),
-            record: one.record.clone(),
-            steps: one.descent.steps.clone(),
-            ids: std::collections::BTreeMap::new(),
-            secret: None,
-        });
-        let reports = apply(work.collect(), Duration::from_mins(20), &stop, context).await;
-        ends.extend(going.iter().zip(&reports).map(|(one, report)| end(one, report)));
+        let reports = apply(
+            going.iter().map(work).collect(),
+            Duration::from_mins(20),
+            &stop,
+            context,
+        )
+        .await;
+        for (one, report) in going.into_iter().zip(reports) {
+            let (one, report) = rest(one, report, args, &removal, &stop, context).await;
+            ends.push(end(&one, &report));
+        }
     }
     ends.sort_by(|a, b| (&a.region, &a.name).cmp(&(&b.region, &b.name)));
     Ok(answer(ends, args))
+}
+
+/// How often what another run made meanwhile is removed as well.
+const ROUNDS: usize = 3;
+
+/// Goes on with what an `up` that did not know of the removal made after everything had been looked at.
+async fn rest(
+    mut going: Going,
+    mut report: Report,
+    args: &DownArgs,
+    removal: &Removal,
+    stop: &Stop,
+    context: &Context,
+) -> (Going, Report) {
+    for _ in 0..ROUNDS {
+        let missed = matches!(report.failed.as_slice(), [(at, Failed::Never(_))] if at == "verification");
+        if !missed || report.interrupted || stop.is_asked() {
+            break;
+        }
+        let Ok((place, mut seen)) = read(&going.ground, std::slice::from_ref(&going.name)).await else {
+            break;
+        };
+        let observed = seen.remove(&going.name).unwrap_or_default();
+        let Ok(Some(next)) = one(&going.ground, &place, &going.name, &observed, args, removal) else {
+            break;
+        };
+        if next.record.generation != going.record.generation {
+            break;
+        }
+        context.note(format!(
+            "another run made more of {} meanwhile; it is removed as well",
+            going.name
+        ));
+        let more = apply(vec![work(&next)], Duration::from_mins(20), stop, context)
+            .await
+            .pop()
+            .unwrap_or_default();
+        // What the first round removed is told at the end too.
+        let done = std::mem::take(&mut report.done);
+        let notes = std::mem::take(&mut report.notes);
+        report = more;
+        report.done.extend(done);
+        report.notes.splice(0..0, notes);
+        let known: Vec<Step> = going.descent.steps;
+        going = next;
+        let new = |step: &Step| {
+            going
+                .descent
+                .steps
+                .iter()
+                .all(|other| other.address != step.address)
+        };
+        let missing: Vec<Step> = known.into_iter().filter(new).collect();
+        going.descent.steps.splice(0..0, missing);
+    }
+    (going, report)
+}
+
+fn work(one: &Going) -> Work {
+    Work {
+        ground: one.ground.clone(),
+        place: one.place.clone(),
+        name: one.name.clone(),
+        record: one.record.clone(),
+        steps: one.descent.steps.clone(),
+        ids: std::collections::BTreeMap::new(),
+        secret: None,
+    }
 }
 
 fn copy(failure: &Failure) -> Failure {
