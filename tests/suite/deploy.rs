@@ -5,8 +5,10 @@
     reason = "which helpers are used depends on the tests that are there"
 )]
 
+mod faults;
 mod host;
 mod inventory;
+mod people;
 mod sweep;
 mod world;
 mod xml;

@@ -29,8 +29,8 @@ pub struct Deed {
 pub enum Effect {
     /// Passed on, as if there were no rule.
     Pass,
-    /// Answered with an error; nothing else happens.
-    Fail(u16, String),
+    /// Answered with an error, a code and a message; nothing else happens.
+    Fail(u16, String, String),
     /// Answered with "too many requests"; nothing else happens.
     Throttle,
     /// Answered with "not permitted"; nothing else happens.
@@ -84,7 +84,12 @@ impl Rule {
 
     /// Fails before anything happens, with a code in the words of the service.
     pub fn fail(self, status: u16, code: &str) -> Self {
-        self.with(Effect::Fail(status, code.to_owned()))
+        self.refuse(status, code, "said the bench")
+    }
+
+    /// Fails before anything happens, with a code and a message in the words of the service.
+    pub fn refuse(self, status: u16, code: &str, message: &str) -> Self {
+        self.with(Effect::Fail(status, code.to_owned(), message.to_owned()))
     }
 
     /// Refuses as too many requests, as the service says it.
@@ -134,6 +139,18 @@ impl Rule {
             "<code>0</code><name>pending</name>",
         );
         self.rewrite(move |text| text.replace(running, pending))
+    }
+
+    /// Shows terminated EC2 instances as on their way there.
+    pub fn shutting_down(self) -> Self {
+        let (gone, going) = (
+            "<code>48</code><name>terminated</name>",
+            "<code>32</code><name>shutting-down</name>",
+        );
+        self.rewrite(move |text| {
+            let compact = text.split('\n').map(str::trim).collect::<String>();
+            compact.replace(gone, going)
+        })
     }
 
     /// Shows a list of an XML answer as empty, such as `reservationSet`: what was made is not visible yet.

@@ -87,7 +87,11 @@ impl fmt::Display for At {
 /// Which way the disturbed run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
+    /// `up`, then `up`, then `down`.
     Up,
+    /// `up`, then `down` at once.
+    UpDown,
+    /// `down` of what is complete, then `down`.
     Down,
 }
 
@@ -121,7 +125,7 @@ fn sweep(way: Way, fault: Fault) {
     let (made, log) = undisturbed(bench, way);
     let mut cases = calls(&log);
     assert!(cases.len() > 20, "{cases:?}");
-    cases.retain(|at| at.changes || !fault.needs_change());
+    cases.retain(|at| at.changes || !(fault.needs_change() || way == Way::UpDown));
     let number = cases.len();
     let cases = Mutex::new(cases);
     let wrong: Mutex<Vec<String>> = Mutex::default();
@@ -158,7 +162,7 @@ fn undisturbed(bench: &Bench, way: Way) -> (Inventory, Vec<Call>) {
     assert_eq!(up.code, 0, "{up}");
     let made = world.inventory();
     let first = world.account.calls();
-    if way == Way::Up {
+    if way != Way::Down {
         return (made, first);
     }
     let down = world.down(&[]);
@@ -173,7 +177,7 @@ fn case(bench: &Bench, way: Way, fault: Fault, at: &At, made: &Inventory) -> Res
         good(&world.up(&[]), "the first up")?;
     }
     let command = match way {
-        Way::Up => world.up_command(&[]),
+        Way::Up | Way::UpDown => world.up_command(&[]),
         Way::Down => world.down_command(&[]),
     };
     // The calls that came before are no business of the rule.
@@ -213,7 +217,9 @@ pub fn good(ran: &Ran, what: &str) -> Result<(), String> {
 /// The run did as asked, or says what is left and what to do next.
 pub fn honest(ran: &Ran) -> Result<(), String> {
     let panics = ran.stderr.contains("panicked");
-    let next = ran.stderr.contains("dataops-infra ") || ran.stderr.contains("run the command again");
+    let next = ran.stderr.contains("dataops-infra ")
+        || ran.stderr.contains("run the command again")
+        || ran.stderr.contains("sign in (");
     let says = [
         "made and left",
         "nothing was",
@@ -285,6 +291,9 @@ sweeps! {
     up_where_an_answer_ends_in_the_middle: Up Half;
     up_killed_before_a_call: Up KilledBefore;
     up_killed_after_a_call: Up KilledAfter;
+    up_that_failed_is_removed: UpDown FailsForGood;
+    up_that_heard_nothing_is_removed: UpDown LostForGood;
+    up_that_was_killed_is_removed: UpDown KilledAfter;
     down_where_a_call_fails: Down Fails;
     down_where_a_call_fails_for_good: Down FailsForGood;
     down_where_an_answer_is_lost: Down Lost;

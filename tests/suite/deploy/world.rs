@@ -109,6 +109,21 @@ impl World {
         self.hosts.behave(manner);
     }
 
+    /// Lets all hosts speak anew, as they behave now.
+    pub fn reboot(&self, manner: Manner) {
+        self.hosts.behave(manner);
+        self.hosts.reboot();
+    }
+
+    /// Waits until a call of a name has been made as often.
+    pub fn until(&self, name: &str, times: usize) {
+        let began = Instant::now();
+        while self.account.calls_of(name).len() < times {
+            assert!(began.elapsed() < PATIENCE, "{name} is not called {times} times");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Returns a way to the account past rules and log.
     pub fn direct(&self) -> Direct {
         self.account.direct()
