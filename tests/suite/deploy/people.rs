@@ -155,7 +155,7 @@ fn an_up_that_makes_things_hears_of_down() {
         let Some(world) = World::open() else { return };
         world
             .account
-            .rule(Rule::on(at).times(1).delay(Duration::from_millis(3000)));
+            .rule(Rule::on(at).times(1).delay(Duration::from_secs(3)));
         let up = world.start(world.up_command(&[]));
         world.until(at, 1);
         let down = world.down(&[]);

@@ -147,7 +147,7 @@ impl World {
     /// Returns the program in this account; `--output json`, the region and the name are added where they are not said.
     pub fn command(&self, words: &[&str], args: &[&str]) -> Command {
         let mut command = program(self.home.path());
-        command.current_dir(self.home.path()).args(words).args(args);
+        command.args(words).args(args);
         for (flag, value) in [("--name", NAME), ("--region", REGION), ("--output", "json")] {
             let other = args.iter().any(|arg| {
                 *arg == flag || (flag == "--name" && ["--file", "--expired", "--all"].contains(arg))
@@ -202,6 +202,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let file = |name| File::create(folder.path().join(name)).expect("a file");
         let child = command
+            .current_dir(self.folder())
             .stdin(Stdio::null())
             .stdout(file("stdout"))
             .stderr(file("stderr"))
