@@ -44,7 +44,10 @@ pub async fn named(clients: &Clients, names: &[Name]) -> Result<Vec<Tagged<Insta
             .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| classify(DESCRIBE, &error))?;
-            let instances = page.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
+            let instances = page
+                .reservations()
+                .iter()
+                .flat_map(aws_sdk_ec2::types::Reservation::instances);
             found.extend(instances.map(read));
         }
     }
@@ -56,7 +59,10 @@ pub async fn one(clients: &Clients, id: &str) -> Result<Option<Tagged<Instance>>
     let answer = clients.ec2.describe_instances().instance_ids(id).send().await;
     let answer = super::role::or_missing(answer.map_err(|error| classify(DESCRIBE, &error)))?;
     Ok(answer.and_then(|answer| {
-        let mut instances = answer.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
+        let mut instances = answer
+            .reservations()
+            .iter()
+            .flat_map(aws_sdk_ec2::types::Reservation::instances);
         instances.next().map(read)
     }))
 }

@@ -8,6 +8,8 @@ mod catalog_data;
 #[cfg(feature = "aws")]
 mod catalog_refresh;
 mod cli;
+#[cfg(feature = "aws")]
+mod deploy;
 mod export;
 mod golden;
 mod host_script;

@@ -4,7 +4,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -37,7 +37,12 @@ struct Proxy {
     rules: Mutex<Vec<Rule>>,
     log: Mutex<Vec<Call>>,
     unknown: Mutex<Vec<String>>,
+    watchers: Mutex<Vec<(String, Arc<Watcher>)>>,
+    in_flight: AtomicUsize,
 }
+
+/// Told of calls.
+type Watcher = dyn Fn(&Call) + Send + Sync;
 
 /// A panic in another thread of the proxy is no reason for one here.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,6 +69,8 @@ impl Account {
             rules: Mutex::default(),
             log: Mutex::default(),
             unknown: Mutex::default(),
+            watchers: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
         });
         let account = Self {
             id: proxy.account.clone(),
@@ -91,6 +98,26 @@ impl Account {
     /// Forgets all rules.
     pub fn heal(&self) {
         locked(&self.proxy.rules).clear();
+    }
+
+    /// Calls a function after each call of a name that moto has heard of, whatever the rules do to its answer.
+    pub fn after(&self, name: &str, told: impl Fn(&Call) + Send + Sync + 'static) {
+        locked(&self.proxy.watchers).push((name.to_owned(), Arc::new(told)));
+    }
+
+    /// Returns a way to moto that knows neither rules nor log.
+    pub fn direct(&self) -> Direct {
+        Direct {
+            account: self.id.clone(),
+            moto: self.proxy.moto.clone(),
+        }
+    }
+
+    /// Waits until what a client that was killed had begun is done.
+    pub fn settle(&self) {
+        while self.proxy.in_flight.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Returns all calls so far, in the order they came.
@@ -132,19 +159,8 @@ impl Account {
         operation: &str,
         parameters: &[(&str, &str)],
     ) -> (u16, String) {
-        let version = match service {
-            "iam" => "2010-05-08",
-            "sts" => "2011-06-15",
-            "sns" => "2010-03-31",
-            _ => "2016-11-15",
-        };
-        let mut body = format!("Action={operation}&Version={version}");
-        for (name, value) in parameters {
-            body += &format!("&{name}=");
-            // Everything is encoded: simpler than to know what need not be.
-            value.bytes().for_each(|byte| body += &format!("%{byte:02X}"));
-        }
-        self.plain(key, service, "application/x-www-form-urlencoded", "", &body)
+        let body = form(service, operation, parameters);
+        self.plain(key, service, FORM, "", &body)
     }
 
     /// Makes a call of a JSON service for which there is no client, such as `AmazonSSM.GetParameter`.
@@ -155,30 +171,88 @@ impl Account {
     }
 
     fn plain(&self, key: &str, service: &str, kind: &str, target: &str, body: &str) -> (u16, String) {
-        let signature = format!(
-            "AWS4-HMAC-SHA256 Credential={key}/20260101/eu-west-2/{service}/aws4_request, \
-             SignedHeaders=host, Signature=none"
-        );
-        let headers = [
-            ("Host", self.address.as_str()),
-            ("Authorization", &signature),
-            ("Content-Type", kind),
-        ];
-        let mut headers = Headers(
-            headers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .to_vec(),
-        );
-        if !target.is_empty() {
-            headers.set("X-Amz-Target", target);
-        }
-        let request = Request {
-            method: "POST".to_owned(),
-            target: "/".to_owned(),
-            headers,
-            body: body.as_bytes().to_vec(),
-        };
+        let request = signed(&self.address, key, service, kind, target, body);
         let answer = request.send(&self.address).expect("the bench answers");
+        (answer.status, answer.text())
+    }
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Returns the body of a call of a query service.
+fn form(service: &str, operation: &str, parameters: &[(&str, &str)]) -> String {
+    let version = match service {
+        "iam" => "2010-05-08",
+        "sts" => "2011-06-15",
+        "sns" => "2010-03-31",
+        "monitoring" => "2010-08-01",
+        _ => "2016-11-15",
+    };
+    let mut body = format!("Action={operation}&Version={version}");
+    for (name, value) in parameters {
+        body += &format!("&{name}=");
+        // Everything is encoded: simpler than to know what need not be.
+        value.bytes().for_each(|byte| body += &format!("%{byte:02X}"));
+    }
+    body
+}
+
+/// Returns a call of which moto sees service and region.
+fn signed(host: &str, key: &str, service: &str, kind: &str, target: &str, body: &str) -> Request {
+    let signature = format!(
+        "AWS4-HMAC-SHA256 Credential={key}/20260101/eu-west-2/{service}/aws4_request, \
+         SignedHeaders=host, Signature=none"
+    );
+    let headers = [
+        ("Host", host),
+        ("Authorization", &signature),
+        ("Content-Type", kind),
+    ];
+    let mut headers = Headers(
+        headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+    );
+    if !target.is_empty() {
+        headers.set("X-Amz-Target", target);
+    }
+    Request {
+        method: "POST".to_owned(),
+        target: "/".to_owned(),
+        headers,
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+/// A way to the account past the proxy: for who looks at it, and for what acts in it besides the program.
+#[derive(Clone)]
+pub struct Direct {
+    account: String,
+    moto: String,
+}
+
+impl Direct {
+    /// Returns the twelve digits of the account.
+    pub fn account_id(&self) -> String {
+        self.account.clone()
+    }
+
+    /// Makes a call of a query service; CloudWatch is `monitoring` here.
+    pub fn query(&self, service: &str, operation: &str, parameters: &[(&str, &str)]) -> (u16, String) {
+        self.send(service, FORM, "", &form(service, operation, parameters))
+    }
+
+    /// Makes a call of a JSON service, such as `AmazonSSM.GetParameter`.
+    pub fn json(&self, service: &str, target: &str, parameters: &Value) -> (u16, Value) {
+        let kind = "application/x-amz-json-1.1";
+        let (status, text) = self.send(service, kind, target, &parameters.to_string());
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    fn send(&self, service: &str, kind: &str, target: &str, body: &str) -> (u16, String) {
+        let mut request = signed(&self.moto, "test", service, kind, target, body);
+        request.headers.set("x-moto-account-id", &self.account);
+        let answer = request.send(&self.moto).expect("moto answers");
         (answer.status, answer.text())
     }
 }
@@ -197,8 +271,15 @@ impl Drop for Account {
 }
 
 impl Proxy {
-    fn serve(&self, mut stream: TcpStream) -> Option<()> {
+    fn serve(&self, stream: TcpStream) -> Option<()> {
         let request = Request::read(&stream)?;
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let served = self.served(stream, request);
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        served
+    }
+
+    fn served(&self, mut stream: TcpStream, request: Request) -> Option<()> {
         let call = Call::of(&request, self.opened.elapsed());
         let nth = {
             let mut log = locked(&self.log);
@@ -229,7 +310,7 @@ impl Proxy {
         let protocol = call.protocol;
         match effect {
             Effect::Pass => Some(self.forward(call, request)),
-            Effect::Fail(status, code) => Some(protocol.error(*status, code, "said the bench")),
+            Effect::Fail(status, code, message) => Some(protocol.error(*status, code, message)),
             Effect::Throttle => Some(protocol.throttled()),
             Effect::Deny => Some(protocol.denied(&call.name())),
             Effect::Reset => None,
@@ -237,6 +318,7 @@ impl Proxy {
                 self.forward(call, request);
                 None
             }
+            Effect::Half => Some(self.forward(call, request).halved()),
             Effect::Delay(by) => {
                 std::thread::sleep(*by);
                 Some(self.forward(call, request))
@@ -269,6 +351,12 @@ impl Proxy {
         // Moto's enforcement of policies has one wording for all services.
         if answer.status == 403 && answer.text().contains("<Code>AccessDenied</Code>") {
             return call.protocol.denied(&call.name());
+        }
+        let watchers = locked(&self.watchers).clone();
+        for (name, told) in watchers {
+            if name == call.name() {
+                told(call);
+            }
         }
         answer
     }
