@@ -9,7 +9,7 @@ use futures_util::stream;
 use super::clients::Clients;
 use super::error::{CallError, classify};
 use super::{alarm, dashboard, instance, logs, parameter, role, security_group, tags, topic};
-use crate::domain::deployment::name::{Host, Name, PREFIX, Place};
+use crate::domain::deployment::name::{Host, IAM_PATH, Name, PREFIX, Place};
 use crate::domain::deployment::observed::{
     Alarm, InstanceProfile, LogGroup, Observed, ReportParameter, Role, SecurityGroup, Tagged, Topic,
 };
@@ -364,6 +364,7 @@ async fn sort(
         .cloned()
         .collect();
     let observed = Observed {
+        record_tags: known(&parameter_arn(&name.record())),
         record,
         reports: reports.into_iter().collect(),
         token,
@@ -410,10 +411,17 @@ fn is_known(arn: &str, name: &Name, place: &Place, observed: &Observed) -> bool 
             .alarms
             .keys()
             .any(|alarm| arn == place.arn("cloudwatch", &format!("alarm:{alarm}")))
-        || arn.contains(":instance-profile/")
-        || arn.contains(":role/")
+        || ["instance-profile", "role"].iter().any(|kind| {
+            let path = format!("{kind}{IAM_PATH}{}", name.role(&place.region));
+            arn == place.iam_arn(&path)
+        })
         // What has been removed meanwhile may still be listed for a while.
-        || (arn.contains(":parameter/") && arn.contains(PREFIX))
+        || arn
+            .strip_prefix(&place.arn("ssm", &format!("parameter{}", name.report(Host { number: None }))))
+            .is_some_and(|rest| {
+                let number = rest.strip_prefix('-').map(str::parse::<u32>);
+                rest.is_empty() || matches!(number, Some(Ok(_)))
+            })
 }
 
 /// Reads the records of all deployments of the region.

@@ -7,7 +7,7 @@
 pub mod account;
 pub mod call;
 mod cbor;
-mod http;
+pub mod http;
 pub mod launcher;
 pub mod policy;
 pub mod rule;

@@ -6,10 +6,17 @@
 )]
 
 mod faults;
+mod foreign;
 mod host;
 mod inventory;
+mod output;
 mod people;
+mod policy;
+mod preflight;
+mod scale;
+mod secrets;
 mod sweep;
+mod witness;
 mod world;
 mod xml;
 

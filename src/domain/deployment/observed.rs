@@ -21,6 +21,8 @@ pub struct Tagged<T> {
 pub struct Observed {
     /// The record and the version of its parameter.
     pub record: Option<(Result<Record, Unreadable>, i64)>,
+    /// Tags of the record's parameter, where the Tagging API knows them already; nothing is proven by them.
+    pub record_tags: Option<Tags>,
     /// Reports of hosts by parameter name.
     pub reports: BTreeMap<String, Tagged<ReportParameter>>,
     /// The parameter where our token would be.

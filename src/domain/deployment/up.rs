@@ -198,6 +198,10 @@ impl Climb<'_> {
             }
             Some(_) => {}
         }
+        if let (Some(_), Some(is)) = (self.wanted.base, self.observed.record_tags.clone()) {
+            let parameter = self.owner.name.record();
+            self.retag(&is, "record", "ssm:parameter", TagTarget::Parameter(parameter));
+        }
     }
 
     fn role(&mut self) {
@@ -653,10 +657,33 @@ impl Climb<'_> {
                         &["record"],
                         Operation::Tag {
                             target: TagTarget::Ec2(id()),
-                            tags: should,
+                            tags: should.clone(),
                         },
                     )
                     .differences = differences;
+            }
+            // The launch gave its volume the same ones.
+            let volume = self
+                .observed
+                .volumes
+                .iter()
+                .find(|volume| it.root_volume.as_ref() == Some(&volume.it.id));
+            if let Some(volume) = volume {
+                let differences = tag_differences(&volume.tags, &should);
+                let target = TagTarget::Ec2(volume.it.id.clone());
+                if !differences.is_empty() {
+                    let operation = Operation::Tag { target, tags: should };
+                    self.steps
+                        .add(
+                            format!("{address}-volume-tags"),
+                            "ec2:volume",
+                            Action::Update,
+                            "tags differ",
+                            &["record"],
+                            operation,
+                        )
+                        .differences = differences;
+                }
             }
         }
     }

@@ -39,6 +39,8 @@ struct Proxy {
     unknown: Mutex<Vec<String>>,
     watchers: Mutex<Vec<(String, Arc<Watcher>)>>,
     in_flight: AtomicUsize,
+    /// Key of who acts past the proxy.
+    key: Arc<Mutex<String>>,
 }
 
 /// Told of calls.
@@ -71,6 +73,7 @@ impl Account {
             unknown: Mutex::default(),
             watchers: Mutex::default(),
             in_flight: AtomicUsize::new(0),
+            key: Arc::new(Mutex::new("test".to_owned())),
         });
         let account = Self {
             id: proxy.account.clone(),
@@ -110,7 +113,13 @@ impl Account {
         Direct {
             account: self.id.clone(),
             moto: self.proxy.moto.clone(),
+            key: Arc::clone(&self.proxy.key),
         }
+    }
+
+    /// From now on whoever acts past the proxy has this key, also where the way there was taken before.
+    pub fn act_past_with(&self, key: &str) {
+        key.clone_into(&mut locked(&self.proxy.key));
     }
 
     /// Waits until what a client that was killed had begun is done.
@@ -229,6 +238,7 @@ fn signed(host: &str, key: &str, service: &str, kind: &str, target: &str, body: 
 pub struct Direct {
     account: String,
     moto: String,
+    key: Arc<Mutex<String>>,
 }
 
 impl Direct {
@@ -250,7 +260,8 @@ impl Direct {
     }
 
     fn send(&self, service: &str, kind: &str, target: &str, body: &str) -> (u16, String) {
-        let mut request = signed(&self.moto, "test", service, kind, target, body);
+        let key = locked(&self.key).clone();
+        let mut request = signed(&self.moto, &key, service, kind, target, body);
         request.headers.set("x-moto-account-id", &self.account);
         let answer = request.send(&self.moto).expect("moto answers");
         (answer.status, answer.text())

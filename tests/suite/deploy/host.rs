@@ -50,7 +50,12 @@ impl Hosts {
     /// Boots instances that have not booted yet.
     pub fn boot(&self) {
         let manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (_, text) = self.direct.query("ec2", "DescribeInstances", &[]);
+        // Of an account with thousands of instances only those that could be hosts.
+        let hosts = [
+            ("Filter.1.Name", "tag-key"),
+            ("Filter.1.Value.1", "dataops-infra:generation"),
+        ];
+        let (_, text) = self.direct.query("ec2", "DescribeInstances", &hosts);
         for instance in instances(&text) {
             if instance["instanceState"]["name"] != "running" {
                 continue;
@@ -114,7 +119,7 @@ fn setting(script: &str, name: &str) -> Option<String> {
 }
 
 /// Reads base 64.
-fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (mut bytes, mut bits, mut buffer) = (Vec::new(), 0, 0_u32);
     for value in text.chars().filter_map(|c| ALPHABET.find(c)) {

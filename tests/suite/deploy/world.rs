@@ -150,7 +150,7 @@ impl World {
         command.args(words).args(args);
         for (flag, value) in [("--name", NAME), ("--region", REGION), ("--output", "json")] {
             let other = args.iter().any(|arg| {
-                *arg == flag || (flag == "--name" && ["--file", "--expired", "--all"].contains(arg))
+                *arg == flag || (flag == "--name" && ["--file", "--expired", "--all", "--plan"].contains(arg))
             });
             if !other {
                 command.args([flag, value]);
@@ -198,12 +198,17 @@ impl World {
     }
 
     /// Starts a run.
-    pub fn start(&self, mut command: Command) -> Running {
+    pub fn start(&self, command: Command) -> Running {
+        self.start_reading(command, Stdio::null())
+    }
+
+    /// Starts a run that reads something.
+    pub fn start_reading(&self, mut command: Command, stdin: Stdio) -> Running {
         let folder = tempfile::tempdir().expect("a folder");
         let file = |name| File::create(folder.path().join(name)).expect("a file");
         let child = command
             .current_dir(self.folder())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(file("stdout"))
             .stderr(file("stderr"))
             .spawn()
@@ -255,6 +260,11 @@ impl Running {
     /// Says whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("can be asked").is_some()
+    }
+
+    /// Returns the id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Kills it: it cannot do anything any more.

@@ -16,6 +16,7 @@ def repair():
     """Does all of it."""
     leave_mail_unconfirmed()
     list_as_pending()
+    count_subscriptions()
     compare_tags()
 
 
@@ -71,6 +72,20 @@ def list_as_pending():
                 for subscription in result["Subscriptions"]
             ]
             return ActionResult({**result, "Subscriptions": subscriptions})
+
+
+def count_subscriptions():
+    """GetTopicAttributes: says how many there are."""
+
+    @replaces(SNSResponse, "get_topic_attributes")
+    def get_topic_attributes(get, self):
+        arn = self._get_param("TopicArn")
+        if topic := self.backend.topics.get(arn):
+            pending = [is_pending(one) for one in self.backend.subscriptions.values() if one.topic_arn == arn]
+            topic.subscriptions_pending = sum(pending)
+            # That is how moto spells it.
+            topic.subscriptions_confimed = len(pending) - sum(pending)
+        return get(self)
 
 
 def compare_tags():
