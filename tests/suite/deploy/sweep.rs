@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::inventory::Inventory;
@@ -182,12 +183,22 @@ fn case(bench: &Bench, way: Way, fault: Fault, at: &At, made: &Inventory) -> Res
     };
     // The calls that came before are no business of the rule.
     let rule = fault.rule(at);
+    let happened = Arc::new(AtomicBool::new(false));
     let disturbed = if fault.kills() {
-        world.killed(command, rule)
+        let ran = world.killed(command, rule);
+        happened.store(ran.code == -1, Ordering::Relaxed);
+        ran
     } else {
-        world.account.rule(rule);
+        let happened = Arc::clone(&happened);
+        world
+            .account
+            .rule(rule.and_then(move |_: &Call| happened.store(true, Ordering::Relaxed)));
         world.start(command).ended()
     };
+    // A look that is repeated until something has come may be made less often; a change is made each time.
+    if at.changes && !happened.load(Ordering::Relaxed) {
+        return Err(format!("the fault never happened: {disturbed}"));
+    }
     if !fault.kills() {
         honest(&disturbed)?;
     }
