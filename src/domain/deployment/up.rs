@@ -476,7 +476,8 @@ impl Climb<'_> {
         };
         let kept = logs.tags.contains_key(KEPT)
             && logs.tags.get(owner::DEPLOYMENT).map(String::as_str) == Some(self.owner.name.as_str());
-        if kept && !self.owner.owns(&logs.tags, "logs") {
+        // Also where it was taken over by half: the mark goes last.
+        if kept {
             self.steps.add(
                 "logs",
                 "logs:log-group",

@@ -9,10 +9,11 @@ from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
+from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import VolumeAttachment
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 from moto.ec2.responses.instances import BLOCK_DEVICE_MAPPING_TEMPLATE, InstanceResponse
-from moto.ec2.utils import filter_dict_attribute_mapping
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping, get_prefix
 from moto.iam.exceptions import NotFoundException
 
 from . import replaces
@@ -35,6 +36,7 @@ def repair():
     give_images_a_root_volume()
     show_what_goes_with_the_instance()
     find_instances_fast()
+    find_tags_fast()
     keep_launch_parameters()
     launch_as_many_as_asked()
     refuse_bad_launches()
@@ -210,6 +212,18 @@ def merged_mappings(asked, image):
     for mapping in ours:
         ebs.update({name: value for name, value in mapping.get("Ebs", {}).items() if value is not None})
     return [{"DeviceName": root["DeviceName"], "Ebs": ebs}, *others]
+
+
+def find_tags_fast():
+    """Tags of one thing are looked up by its id: moto goes through those of all, for each of thousands of instances."""
+
+    @replaces(TaggedEC2Resource, "get_tags")
+    def get_tags(_, self):
+        kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "") if self.id else ""
+        return [
+            {"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
+            for key, value in self.ec2_backend.tags.get(self.id, {}).items()
+        ]
 
 
 def keep_launch_parameters():
