@@ -640,7 +640,7 @@ pub fn drifts() -> Vec<Drift> {
                     &format!("dataops-infra/{NAME}/memory"),
                     "Threshold",
                     "12.5",
-                )
+                );
             },
             addresses: &["alarm-memory"],
             fields: &["Threshold"],
