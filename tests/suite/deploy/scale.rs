@@ -65,6 +65,9 @@ fn fill(direct: &Direct) {
     }
 }
 
+/// A run of the program.
+type Run<'a> = &'a dyn Fn(&World) -> Ran;
+
 /// Counts calls by name.
 fn counted(calls: &[Call]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
@@ -97,14 +100,13 @@ fn a_large_account_costs_no_calls_for_what_is_not_ours() {
         return;
     };
 
-    let first = |world: &World, ran: &dyn Fn(&World) -> Ran| {
+    let first = |world: &World, ran: Run| {
         let from = mark(world);
         let ran = ran(world);
         assert_eq!(ran.code, 0, "{ran}");
         since(world, from)
     };
-    type Run<'a> = (&'a str, &'a dyn Fn(&World) -> Ran);
-    let runs: [Run<'_>; 4] = [
+    let runs: [(&str, Run); 4] = [
         ("up", &|world| world.up(&[])),
         ("up again", &|world| world.up(&[])),
         ("status", &|world| world.status(&[])),

@@ -22,8 +22,8 @@ fn token() -> String {
 }
 
 /// Runs a command and looks at it as `ps` would, all the while.
-fn watched(world: &World, command: Command, stdin: Stdio) -> Ran {
-    let mut running = world.start_reading(command, stdin);
+fn watched(command: Command, stdin: Stdio) -> Ran {
+    let mut running = World::start_reading(command, stdin);
     let lines = format!("/proc/{}/cmdline", running.id());
     let mut seen = BTreeSet::new();
     while !running.has_ended() {
@@ -137,14 +137,10 @@ fn a_token_in_a_file_is_in_its_parameter_and_nowhere_else() {
 
     for (rule, how) in faults() {
         world.account.rule(rule);
-        let up = watched(
-            &world,
-            world.up_command(&[&args[..], &verbose].concat()),
-            Stdio::null(),
-        );
+        let up = watched(world.up_command(&[&args[..], &verbose].concat()), Stdio::null());
         assert_eq!(up.code, 1, "{how}: {up}");
         world.account.heal();
-        let down = watched(&world, world.down_command(&verbose), Stdio::null());
+        let down = watched(world.down_command(&verbose), Stdio::null());
         assert_eq!(down.code, 0, "{how}: {down}");
     }
     let failed = world
@@ -155,30 +151,21 @@ fn a_token_in_a_file_is_in_its_parameter_and_nowhere_else() {
         .count();
     only_put(&world, failed);
 
-    let up = watched(
-        &world,
-        world.up_command(&[&args[..], &verbose].concat()),
-        Stdio::null(),
-    );
+    let up = watched(world.up_command(&[&args[..], &verbose].concat()), Stdio::null());
     assert_eq!(up.code, 0, "{up}");
     clean("the record", &record(&world.direct(), NAME));
-    let again = watched(
-        &world,
-        world.up_command(&[&args[..], &verbose].concat()),
-        Stdio::null(),
-    );
+    let again = watched(world.up_command(&[&args[..], &verbose].concat()), Stdio::null());
     assert_eq!(again.json["status"], "unchanged", "{again}");
     // A page for people tells no more than a document.
     let page = watched(
-        &world,
         world.up_command(&[&args[..], &["--output", "table", "-v"]].concat()),
         Stdio::null(),
     );
     assert_eq!(page.code, 0, "{page}");
-    let status = watched(&world, world.command(&["status"], &verbose), Stdio::null());
+    let status = watched(world.command(&["status"], &verbose), Stdio::null());
     assert_eq!(status.code, 0, "{status}");
     only_put(&world, failed + 1);
-    let down = watched(&world, world.down_command(&verbose), Stdio::null());
+    let down = watched(world.down_command(&verbose), Stdio::null());
     assert_eq!(down.code, 0, "{down}");
     only_put(&world, failed + 1);
     // What the program leaves on this machine.
@@ -205,10 +192,10 @@ fn a_token_on_standard_input_is_in_its_parameter_and_nowhere_else() {
     };
     let args = ["--token-file", "-", "--platform-url", &platform.url, "-v"];
     let stdin = || Stdio::from(File::open(world.folder().join("secret")).expect("a file"));
-    let up = watched(&world, world.up_command(&args), stdin());
+    let up = watched(world.up_command(&args), stdin());
     assert_eq!(up.code, 0, "{up}");
     only_put(&world, 1);
-    let down = watched(&world, world.down_command(&["-v"]), Stdio::null());
+    let down = watched(world.down_command(&["-v"]), Stdio::null());
     assert_eq!(down.code, 0, "{down}");
     only_put(&world, 1);
 }
@@ -229,16 +216,12 @@ fn a_token_in_the_environment_is_in_its_parameter_and_nowhere_else() {
         command.env("RUNNER_TOKEN", token());
         command
     };
-    let up = watched(&world, with_token(world.up_command(&args)), Stdio::null());
+    let up = watched(with_token(world.up_command(&args)), Stdio::null());
     assert_eq!(up.code, 0, "{up}");
     for args in [vec![], vec!["--keep-data"]] {
-        let status = watched(
-            &world,
-            with_token(world.command(&["status"], &["-v"])),
-            Stdio::null(),
-        );
+        let status = watched(with_token(world.command(&["status"], &["-v"])), Stdio::null());
         assert!([0, 4].contains(&status.code), "{status}");
-        let down = watched(&world, with_token(world.down_command(&args)), Stdio::null());
+        let down = watched(with_token(world.down_command(&args)), Stdio::null());
         assert_eq!(down.code, 0, "{down}");
     }
     only_put(&world, 1);
@@ -267,7 +250,7 @@ fn tokens_that_are_none_are_not_repeated_in_the_error() {
             &platform.url,
             "-v",
         ];
-        let up = watched(&world, world.up_command(&args), Stdio::null());
+        let up = watched(world.up_command(&args), Stdio::null());
         assert_eq!(up.code, 2, "{up}");
     }
     // The token itself where its place is asked for.
@@ -295,10 +278,10 @@ fn a_host_that_fails_says_why_and_not_with_what() {
         &platform.url,
         "-vv",
     ];
-    let up = watched(&world, world.up_command(&args), Stdio::null());
+    let up = watched(world.up_command(&args), Stdio::null());
     assert_eq!(up.code, 1, "{up}");
     assert!(up.stderr.contains("the platform rejects the token"), "{up}");
     only_put(&world, 1);
-    let down = watched(&world, world.down_command(&["--no-drain"]), Stdio::null());
+    let down = watched(world.down_command(&["--no-drain"]), Stdio::null());
     assert_eq!(down.code, 0, "{down}");
 }

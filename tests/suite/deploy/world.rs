@@ -199,11 +199,11 @@ impl World {
 
     /// Starts a run.
     pub fn start(&self, command: Command) -> Running {
-        self.start_reading(command, Stdio::null())
+        Self::start_reading(command, Stdio::null())
     }
 
     /// Starts a run that reads something.
-    pub fn start_reading(&self, mut command: Command, stdin: Stdio) -> Running {
+    pub fn start_reading(mut command: Command, stdin: Stdio) -> Running {
         let folder = tempfile::tempdir().expect("a folder");
         let file = |name| File::create(folder.path().join(name)).expect("a file");
         let child = command
