@@ -147,7 +147,7 @@ impl World {
     /// Returns the program in this account; `--output json`, the region and the name are added where they are not said.
     pub fn command(&self, words: &[&str], args: &[&str]) -> Command {
         let mut command = program(self.home.path());
-        command.args(words).args(args);
+        command.current_dir(self.folder()).args(words).args(args);
         for (flag, value) in [("--name", NAME), ("--region", REGION), ("--output", "json")] {
             let other = args.iter().any(|arg| {
                 *arg == flag || (flag == "--name" && ["--file", "--expired", "--all", "--plan"].contains(arg))
@@ -198,7 +198,8 @@ impl World {
     }
 
     /// Starts a run.
-    pub fn start(&self, command: Command) -> Running {
+    pub fn start(&self, mut command: Command) -> Running {
+        command.current_dir(self.folder());
         Self::start_reading(command, Stdio::null())
     }
 
@@ -207,7 +208,6 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let file = |name| File::create(folder.path().join(name)).expect("a file");
         let child = command
-            .current_dir(self.folder())
             .stdin(stdin)
             .stdout(file("stdout"))
             .stderr(file("stderr"))
