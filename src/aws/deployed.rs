@@ -6,10 +6,10 @@ use super::clients::Clients;
 use super::error::{CallError, Refusal, classify};
 use super::instance::Earnest;
 use super::{alarm, dashboard, instance, logs, observe, parameter, role, security_group, topic};
-use crate::domain::deployment::down;
+use crate::domain::deployment::down::{self, Removal};
 use crate::domain::deployment::drained::Drained;
 use crate::domain::deployment::name::{Host, Name, Place};
-use crate::domain::deployment::observed::Instance;
+use crate::domain::deployment::observed::{Instance, Observed};
 use crate::domain::deployment::operation::{Launch, Operation, TagTarget};
 use crate::domain::deployment::owner::{GENERATION, KEPT, Owner, Tags, told};
 use crate::domain::deployment::record::{Phase, Record};
@@ -17,6 +17,7 @@ use crate::domain::deployment::report::{Report, WAITING};
 use crate::domain::deployment::resource;
 use crate::domain::deployment::resource::alarm::topic_arn;
 use crate::domain::deployment::secret::Secret;
+use crate::domain::deployment::step::Action;
 use crate::domain::deployment::up;
 use crate::domain::host_script;
 use crate::engine::port::{Cloud, Done, Found, Ids, Sight};
@@ -27,11 +28,11 @@ const INVOCATION: &str = "ssm:GetCommandInvocation";
 /// What is said when another run has removed the record meanwhile.
 pub const RECORD_GONE: &str = "the deployment's record is gone";
 
-/// Looks for leftovers before they are removed anew: what has just gone may be seen for a moment.
-const VERIFICATIONS: usize = 8;
-
 /// Lines of the console that are shown while a host is waited for.
 const CONSOLE_LINES: usize = 1;
+
+/// Looks after which what should be gone is taken for something new; they take six seconds.
+const LOOKS_AFTER: usize = 8;
 
 /// A deployment and the clients to reach it.
 #[derive(Debug)]
@@ -314,6 +315,12 @@ impl Deployed {
         Ok(Sight::NotYet(evidence))
     }
 
+    /// Whether there is something left that goes by a call, not by waiting.
+    fn is_missed(&self, observed: &Observed, removal: &Removal) -> bool {
+        let plan = down::down(&self.record, None, observed, removal);
+        plan.steps.iter().any(|step| step.action == Action::Delete)
+    }
+
     async fn tagged_parameter(&self, name: &str, address: &str) -> Result<Found, CallError> {
         match parameter::tags(&self.clients, name).await {
             Ok(tags) => Ok(self.claim(&tags, address, &format!("parameter {name}"))),
@@ -567,14 +574,19 @@ impl Cloud for Deployed {
                     .values()
                     .flat_map(|observed| down::left(&self.record, observed, removal))
                     .collect::<Vec<_>>();
+                if left.is_empty() {
+                    return Ok(Sight::Come(Done::default()));
+                }
+                let still = format!("still there: {}", left.join(", "));
                 let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                Ok(if left.is_empty() {
-                    Sight::Come(Done::default())
-                } else if looks < VERIFICATIONS {
-                    Sight::NotYet(format!("still there: {}", left.join(", ")))
-                } else {
-                    Sight::Never(format!("still there: {}", left.join(", ")))
-                })
+                // Another run made it after this one had looked; only a new plan removes it.
+                Ok(
+                    if looks >= LOOKS_AFTER && seen.values().any(|seen| self.is_missed(seen, removal)) {
+                        Sight::Never(still)
+                    } else {
+                        Sight::NotYet(still)
+                    },
+                )
             }
             Operation::Drain { instance, .. } => self.drained(instance).await,
             _ => Ok(Sight::Come(Done::default())),

@@ -159,7 +159,8 @@ async fn call<C: Cloud>(
                 Found::Absent => waited < around.patience.visible,
             },
             Some(Refusal::Missing | Refusal::NotYet) => {
-                let budget = if is_removal(operation) {
+                // What keeps a role is gone in seconds; hosts keep a security group for minutes.
+                let budget = if is_removal(operation) && !matches!(operation, Operation::DeleteRole) {
                     around.patience.gone
                 } else {
                     around.patience.visible

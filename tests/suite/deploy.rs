@@ -5,14 +5,17 @@
     reason = "which helpers are used depends on the tests that are there"
 )]
 
+mod faults;
 mod foreign;
 mod host;
 mod inventory;
 mod output;
+mod people;
 mod policy;
 mod preflight;
 mod scale;
 mod secrets;
+mod sweep;
 mod witness;
 mod world;
 mod xml;

@@ -39,6 +39,8 @@ fn commands(path: &[&str]) -> Vec<String> {
 /// Returns the examples in the help of a command and of those below it.
 fn examples(path: &[&str]) -> Vec<String> {
     let (_, help) = program(&[path, &["--help"]].concat());
+    // A command may go on below.
+    let help = help.replace("\\\n      ", "");
     let mut found: Vec<String> = help
         .lines()
         .filter(|line| line.starts_with("  dataops-infra "))

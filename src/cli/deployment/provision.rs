@@ -12,10 +12,12 @@ use super::planned;
 use super::prepare::{Prepared, Want, prepare};
 use super::wants::{Group, How, groups};
 use crate::aws::deployed::{RECORD_GONE, facts};
+use crate::aws::parameter;
 use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
 use crate::cli::up::UpArgs;
 use crate::domain::deployment::name::{Host, Name};
 use crate::domain::deployment::preflight::Status;
+use crate::domain::deployment::record::{Phase, Record};
 use crate::domain::deployment::resource::instance::standing;
 use crate::domain::deployment::step::{Action, Step};
 use crate::engine::attempt::{Failed, is_unknown};
@@ -172,7 +174,10 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
         }
         let stop = Stop::listen(context);
         let online = Duration::from_mins(u64::from(args.wait_minutes));
-        let reports = apply(working.iter().map(work).collect(), online, &stop, context).await;
+        let mut reports = apply(working.iter().map(work).collect(), online, &stop, context).await;
+        for (one, report) in working.iter().zip(&mut reports) {
+            overtaken(one, report).await;
+        }
         let (lost, done) = working
             .into_iter()
             .zip(reports)
@@ -184,6 +189,36 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
     }
     ends.sort_by(|a, b| (&a.region, &a.name).cmp(&(&b.region, &b.name)));
     Ok(answer(ends))
+}
+
+/// Marks a run as failed whose deployment another run began to remove while things were made.
+///
+/// That one does not know what was made after it had looked, and this one would call a deployment complete that is gone.
+async fn overtaken(one: &Going, report: &mut Report) {
+    let steps = &one.prepared.ascent.steps;
+    let made = steps
+        .iter()
+        .any(|step| step.action != Action::Wait && report.done.contains_key(&step.address));
+    if !report.failed.is_empty() || !made {
+        return;
+    }
+    let parameter = one.prepared.name.record();
+    let read = parameter::read(&one.ground.clients, std::slice::from_ref(&parameter), false).await;
+    // Everything is made; a look that fails is no reason to say that it is not.
+    let Ok(read) = read else { return };
+    let ours = read
+        .get(&parameter)
+        .and_then(|found| Record::read(&one.prepared.name, &found.value).ok())
+        .is_some_and(|record| {
+            record.generation == one.prepared.record.generation && record.phase == Phase::Present
+        });
+    if !ours {
+        let why = "another run removes the deployment; what was made after it had looked may be left";
+        report
+            .failed
+            .push(("record".to_owned(), Failed::Never(why.to_owned())));
+        report.done.remove("record");
+    }
 }
 
 /// Whether another run wrote the record first.
@@ -220,10 +255,11 @@ async fn again(
     if let Some(failure) = refusal(&one.prepared) {
         return Err(failure);
     }
-    let report = apply(vec![work(&one)], online, stop, context)
+    let mut report = apply(vec![work(&one)], online, stop, context)
         .await
         .pop()
         .unwrap_or_default();
+    overtaken(&one, &mut report).await;
     Ok(end(&one, &report, args))
 }
 

@@ -21,7 +21,7 @@ use crate::domain::deployment::observed::Observed;
 use crate::domain::deployment::owner::{self, Generation};
 use crate::domain::deployment::record::{Phase, Record, SCHEMA as RECORD_SCHEMA};
 use crate::domain::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Token};
-use crate::domain::deployment::step::Action;
+use crate::domain::deployment::step::{Action, Step};
 use crate::domain::settings::Settings;
 use crate::engine::attempt::{Failed, is_unknown};
 use crate::engine::run::Report;
@@ -124,14 +124,76 @@ async fn remove(args: &DownArgs, context: &Context) -> Result<Ending, Failure> {
         };
         confirm(&question, &answer, args.yes)?;
         let stop = Stop::listen(context);
-        let online = Duration::from_mins(20);
-        let reports = apply(going.iter().map(work).collect(), online, &stop, context).await;
+        let reports = apply(
+            going.iter().map(work).collect(),
+            Duration::from_mins(20),
+            &stop,
+            context,
+        )
+        .await;
         for (one, report) in going.into_iter().zip(reports) {
-            ends.push(until_gone(one, report, args, &removal, &stop, context).await?);
+            let (one, report) = rest(one, report, args, &removal, &stop, context).await;
+            ends.push(end(&one, &report));
         }
     }
     ends.sort_by(|a, b| (&a.region, &a.name).cmp(&(&b.region, &b.name)));
     Ok(answer(ends, args))
+}
+
+/// How often what another run made meanwhile is removed as well.
+const ROUNDS: usize = 3;
+
+/// Goes on with what an `up` that did not know of the removal made after everything had been looked at.
+async fn rest(
+    mut going: Going,
+    mut report: Report,
+    args: &DownArgs,
+    removal: &Removal,
+    stop: &Stop,
+    context: &Context,
+) -> (Going, Report) {
+    for _ in 0..ROUNDS {
+        let missed = matches!(report.failed.as_slice(), [(at, Failed::Never(_))] if at == "verification");
+        if !missed || report.interrupted || stop.is_asked() {
+            break;
+        }
+        let Ok((place, mut seen)) = read(&going.ground, std::slice::from_ref(&going.name)).await else {
+            break;
+        };
+        let observed = seen.remove(&going.name).unwrap_or_default();
+        let Ok(Some(next)) = one(&going.ground, &place, &going.name, &observed, args, removal) else {
+            break;
+        };
+        if next.record.generation != going.record.generation {
+            break;
+        }
+        context.note(format!(
+            "another run made more of {} meanwhile; it is removed as well",
+            going.name
+        ));
+        let more = apply(vec![work(&next)], Duration::from_mins(20), stop, context)
+            .await
+            .pop()
+            .unwrap_or_default();
+        // What the first round removed is told at the end too.
+        let done = std::mem::take(&mut report.done);
+        let notes = std::mem::take(&mut report.notes);
+        report = more;
+        report.done.extend(done);
+        report.notes.splice(0..0, notes);
+        let known: Vec<Step> = going.descent.steps;
+        going = next;
+        let new = |step: &Step| {
+            going
+                .descent
+                .steps
+                .iter()
+                .all(|other| other.address != step.address)
+        };
+        let missing: Vec<Step> = known.into_iter().filter(new).collect();
+        going.descent.steps.splice(0..0, missing);
+    }
+    (going, report)
 }
 
 fn work(one: &Going) -> Work {
@@ -144,52 +206,6 @@ fn work(one: &Going) -> Work {
         ids: std::collections::BTreeMap::new(),
         secret: None,
     }
-}
-
-/// How often what is left is removed anew.
-const ROUNDS: usize = 5;
-
-/// Removes what another run made meanwhile, and what was seen too late to be removed.
-async fn until_gone(
-    mut one: Going,
-    mut report: Report,
-    args: &DownArgs,
-    removal: &Removal,
-    stop: &Stop,
-    context: &Context,
-) -> Result<End, Failure> {
-    let mut removed = deleted(&one, &report);
-    for _ in 0..ROUNDS {
-        let left_only =
-            matches!(report.failed.as_slice(), [(address, Failed::Never(_))] if address == "verification");
-        if !left_only || stop.is_asked() {
-            break;
-        }
-        let names = [one.name.clone()];
-        let (place, mut seen) = read(&one.ground, &names).await?;
-        let observed = seen.remove(&one.name).unwrap_or_default();
-        let Some(next) = self::one(&one.ground, &place, &one.name, &observed, args, removal)? else {
-            break;
-        };
-        one = next;
-        report = apply(vec![work(&one)], Duration::from_mins(20), stop, context)
-            .await
-            .pop()
-            .unwrap_or_default();
-        removed.extend(deleted(&one, &report));
-    }
-    removed.sort();
-    removed.dedup();
-    Ok(end(&one, &report, &removed))
-}
-
-fn deleted(one: &Going, report: &Report) -> Vec<String> {
-    one.descent
-        .steps
-        .iter()
-        .filter(|step| step.action == Action::Delete && report.done.contains_key(&step.address))
-        .map(|step| step.address.clone())
-        .collect()
 }
 
 fn copy(failure: &Failure) -> Failure {
@@ -522,8 +538,15 @@ fn refused(name: &Name, region: &str, failure: Failure) -> End {
     }
 }
 
-fn end(one: &Going, report: &Report, removed: &[String]) -> End {
+fn end(one: &Going, report: &Report) -> End {
     let complete = report.failed.is_empty() && !report.interrupted && report.skipped.is_empty();
+    let removed: Vec<String> = one
+        .descent
+        .steps
+        .iter()
+        .filter(|step| step.action == Action::Delete && report.done.contains_key(&step.address))
+        .map(|step| step.address.clone())
+        .collect();
     let notes: Vec<String> = report
         .notes
         .iter()

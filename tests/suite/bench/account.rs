@@ -321,7 +321,7 @@ impl Proxy {
         let protocol = call.protocol;
         match effect {
             Effect::Pass => Some(self.forward(call, request)),
-            Effect::Fail(status, code) => Some(protocol.error(*status, code, "said the bench")),
+            Effect::Fail(status, code, message) => Some(protocol.error(*status, code, message)),
             Effect::Throttle => Some(protocol.throttled()),
             Effect::Deny => Some(protocol.denied(&call.name())),
             Effect::Reset => None,
@@ -329,6 +329,7 @@ impl Proxy {
                 self.forward(call, request);
                 None
             }
+            Effect::Half => Some(self.forward(call, request).halved()),
             Effect::Delay(by) => {
                 std::thread::sleep(*by);
                 Some(self.forward(call, request))

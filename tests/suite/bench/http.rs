@@ -29,6 +29,8 @@ pub struct Response {
     pub headers: Headers,
     /// Empty if there was none.
     pub body: Vec<u8>,
+    /// Bytes of the body that are announced and never sent.
+    pub missing: usize,
 }
 
 /// Names and values.
@@ -69,13 +71,14 @@ impl Request {
         let mut stream = TcpStream::connect(server)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let first = format!("{} {} HTTP/1.1", self.method, self.target);
-        write_message(&mut stream, &first, &self.headers, &self.body)?;
+        write_message(&mut stream, &first, &self.headers, &self.body, 0)?;
         let (first, headers, body) = read_message(&stream)?;
         let status = first.split_whitespace().nth(1).and_then(|word| word.parse().ok());
         Ok(Response {
             status: status.ok_or_else(|| io::Error::other(first))?,
             headers,
             body,
+            missing: 0,
         })
     }
 }
@@ -84,7 +87,15 @@ impl Response {
     /// Answers; says whether there was still somebody to answer.
     pub fn write(&self, stream: &mut TcpStream) -> bool {
         let first = format!("HTTP/1.1 {} Said", self.status);
-        write_message(stream, &first, &self.headers, &self.body).is_ok()
+        write_message(stream, &first, &self.headers, &self.body, self.missing).is_ok()
+    }
+
+    /// Returns the answer of which the second half is lost.
+    pub fn halved(mut self) -> Self {
+        let kept = self.body.len() / 2;
+        self.missing = self.body.len() - kept;
+        self.body.truncate(kept);
+        self
     }
 
     /// Returns the body as text.
@@ -122,7 +133,13 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-fn write_message(stream: &mut TcpStream, first: &str, headers: &Headers, body: &[u8]) -> io::Result<()> {
+fn write_message(
+    stream: &mut TcpStream,
+    first: &str,
+    headers: &Headers,
+    body: &[u8],
+    missing: usize,
+) -> io::Result<()> {
     let mut head = format!("{first}\r\n");
     for (name, value) in &headers.0 {
         let ours = ["content-length", "connection", "transfer-encoding"];
@@ -130,7 +147,10 @@ fn write_message(stream: &mut TcpStream, first: &str, headers: &Headers, body: &
             head += &format!("{name}: {value}\r\n");
         }
     }
-    head += &format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    head += &format!(
+        "Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len() + missing
+    );
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(body);
     stream.write_all(&bytes)

@@ -29,8 +29,8 @@ pub struct Deed {
 pub enum Effect {
     /// Passed on, as if there were no rule.
     Pass,
-    /// Answered with an error; nothing else happens.
-    Fail(u16, String),
+    /// Answered with an error, a code and a message; nothing else happens.
+    Fail(u16, String, String),
     /// Answered with "too many requests"; nothing else happens.
     Throttle,
     /// Answered with "not permitted"; nothing else happens.
@@ -39,6 +39,8 @@ pub enum Effect {
     Reset,
     /// It is done, then the connection ends.
     Lose,
+    /// It is done, and half of the answer is sent.
+    Half,
     /// It is done later.
     Delay(Duration),
     /// Answered with this; nothing else happens.
@@ -82,7 +84,12 @@ impl Rule {
 
     /// Fails before anything happens, with a code in the words of the service.
     pub fn fail(self, status: u16, code: &str) -> Self {
-        self.with(Effect::Fail(status, code.to_owned()))
+        self.refuse(status, code, "said the bench")
+    }
+
+    /// Fails before anything happens, with a code and a message in the words of the service.
+    pub fn refuse(self, status: u16, code: &str, message: &str) -> Self {
+        self.with(Effect::Fail(status, code.to_owned(), message.to_owned()))
     }
 
     /// Refuses as too many requests, as the service says it.
@@ -103,6 +110,11 @@ impl Rule {
     /// Does what is asked, and ends the connection without an answer.
     pub fn lose(self) -> Self {
         self.with(Effect::Lose)
+    }
+
+    /// Does what is asked, and sends half of the answer, with the length of the whole.
+    pub fn half(self) -> Self {
+        self.with(Effect::Half)
     }
 
     /// Does what is asked after a while.
@@ -127,6 +139,18 @@ impl Rule {
             "<code>0</code><name>pending</name>",
         );
         self.rewrite(move |text| text.replace(running, pending))
+    }
+
+    /// Shows terminated EC2 instances as on their way there.
+    pub fn shutting_down(self) -> Self {
+        let (gone, going) = (
+            "<code>48</code><name>terminated</name>",
+            "<code>32</code><name>shutting-down</name>",
+        );
+        self.rewrite(move |text| {
+            let compact = text.split('\n').map(str::trim).collect::<String>();
+            compact.replace(gone, going)
+        })
     }
 
     /// Shows a list of an XML answer as empty, such as `reservationSet`: what was made is not visible yet.

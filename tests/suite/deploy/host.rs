@@ -41,6 +41,12 @@ impl Hosts {
         *self.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 
+    /// Lets all hosts speak anew.
+    pub fn reboot(&self) {
+        self.booted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.boot();
+    }
+
     /// Boots instances that have not booted yet.
     pub fn boot(&self) {
         let manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -51,6 +57,9 @@ impl Hosts {
         ];
         let (_, text) = self.direct.query("ec2", "DescribeInstances", &hosts);
         for instance in instances(&text) {
+            if instance["instanceState"]["name"] != "running" {
+                continue;
+            }
             let id = instance["instanceId"].as_str().unwrap_or_default().to_owned();
             let mut booted = self.booted.lock().unwrap_or_else(PoisonError::into_inner);
             if booted.insert(id.clone()) {

@@ -69,7 +69,8 @@ pub fn launched(direct: &Direct) -> Vec<(String, String)> {
 pub fn take(direct: &Direct) -> Inventory {
     let mut names = Names::default();
     names.add(&direct.account_id(), "ACCOUNT");
-    let mut all: BTreeMap<&'static str, Vec<Value>> = BTreeMap::from([
+    network(direct, &mut names);
+    let all: BTreeMap<&'static str, Vec<Value>> = BTreeMap::from([
         ("instances", hosts(direct, &mut names)),
         ("volumes", volumes(direct, &mut names)),
         ("snapshots", snapshots(direct)),
@@ -84,13 +85,14 @@ pub fn take(direct: &Direct) -> Inventory {
         ("dashboards", dashboards(direct)),
         ("tags", tags(direct)),
     ]);
-    all.iter_mut()
+    all.iter()
         .map(|(kind, things)| {
             let mut lines: Vec<String> = things
-                .iter_mut()
+                .iter()
                 .map(|thing| {
-                    settle(thing);
-                    names.applied(&thing.to_string())
+                    let mut named = document(&names.applied(&thing.to_string()));
+                    settle(&mut named);
+                    named.to_string()
                 })
                 .collect();
             lines.sort();
@@ -155,6 +157,16 @@ fn asked(direct: &Direct, service: &str, operation: &str, parameters: &[(&str, &
     xml::read(&text)
 }
 
+/// Gives names to the network, which is another in each account.
+fn network(direct: &Direct, names: &mut Names) {
+    let answer = asked(direct, "ec2", "DescribeSubnets", &[]);
+    for subnet in list(&answer, "subnetSet") {
+        names.add(text(&subnet, "vpcId"), "VPC");
+        let zone = text(&subnet, "availabilityZone");
+        names.add(text(&subnet, "subnetId"), &format!("SUBNET-{zone}"));
+    }
+}
+
 fn hosts(direct: &Direct, names: &mut Names) -> Vec<Value> {
     let (_, answer) = direct.query("ec2", "DescribeInstances", &[]);
     let living = instances(&answer)
@@ -165,6 +177,7 @@ fn hosts(direct: &Direct, names: &mut Names) -> Vec<Value> {
             let id = text(&it, "instanceId");
             names.add(id, "INSTANCE");
             names.add(text(&it, "clientToken"), "CLIENT-TOKEN");
+            names.add(text(&it["iamInstanceProfile"], "id"), "ASSOCIATION");
             let mut host = picked(&it, INSTANCE);
             host["script"] = user_data(direct, id).into();
             host["disks"] = list(&it, "blockDeviceMapping")

@@ -109,6 +109,21 @@ impl World {
         self.hosts.behave(manner);
     }
 
+    /// Lets all hosts speak anew, as they behave now.
+    pub fn reboot(&self, manner: Manner) {
+        self.hosts.behave(manner);
+        self.hosts.reboot();
+    }
+
+    /// Waits until a call of a name has been made as often.
+    pub fn until(&self, name: &str, times: usize) {
+        let began = Instant::now();
+        while self.account.calls_of(name).len() < times {
+            assert!(began.elapsed() < PATIENCE, "{name} is not called {times} times");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Returns a way to the account past rules and log.
     pub fn direct(&self) -> Direct {
         self.account.direct()
@@ -132,7 +147,7 @@ impl World {
     /// Returns the program in this account; `--output json`, the region and the name are added where they are not said.
     pub fn command(&self, words: &[&str], args: &[&str]) -> Command {
         let mut command = program(self.home.path());
-        command.current_dir(self.home.path()).args(words).args(args);
+        command.current_dir(self.folder()).args(words).args(args);
         for (flag, value) in [("--name", NAME), ("--region", REGION), ("--output", "json")] {
             let other = args.iter().any(|arg| {
                 *arg == flag || (flag == "--name" && ["--file", "--expired", "--all", "--plan"].contains(arg))
@@ -183,8 +198,8 @@ impl World {
     }
 
     /// Starts a run.
-    #[expect(clippy::unused_self, reason = "who starts something has a world to do it in")]
-    pub fn start(&self, command: Command) -> Running {
+    pub fn start(&self, mut command: Command) -> Running {
+        command.current_dir(self.folder());
         Self::start_reading(command, Stdio::null())
     }
 
