@@ -76,7 +76,7 @@ pub struct DeploymentArgs {
     /// Secret in Secrets Manager with the registry's login.
     #[arg(long, value_name = "SECRET")]
     pub registry_secret: Option<String>,
-    /// Address of the platform [default: https://app.dataops.live].
+    /// Address of the platform [default: app.dataops.live, over https].
     #[arg(long, value_name = "URL")]
     pub platform_url: Option<String>,
     /// Image of the runner [default: dataopslive/dataops-runner].
