@@ -10,10 +10,10 @@ mod catalog_refresh;
 mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
-mod disk_guard;
 mod export;
 mod golden;
 mod host_script;
+mod host_timers;
 mod iam;
 mod layering;
 mod readme;
