@@ -91,6 +91,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "nginx"
     sys_version = ""
+    # Head and body in one packet, or each call waits for the other side's acknowledgement.
+    wbufsize = 1 << 16
+    disable_nagle_algorithm = True
     platform: state.Platform
 
     def log_message(self, *_):
@@ -239,7 +242,7 @@ def serve(listen="127.0.0.1:0", url=None):
     server.platform = platform
     server.address = f"http://{host}:{server.server_address[1]}"
     platform.url = (url or server.address).rstrip("/")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
 
 
