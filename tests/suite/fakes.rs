@@ -32,3 +32,8 @@ fn check(program: &str) {
 fn public_clients_take_the_fake_gitlab_for_a_gitlab() {
     check("gitlab/check.py");
 }
+
+#[test]
+fn the_fake_runner_does_what_a_runner_does() {
+    check("image/check.py");
+}

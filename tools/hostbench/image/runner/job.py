@@ -13,6 +13,8 @@ import settings
 PREFIX = "com.gitlab.gitlab-runner."
 # Seconds between two pieces of a trace.
 UPDATE_INTERVAL = 3
+# Seconds after which the platform hears that a silent job is still there; so we hear that it was canceled.
+QUIET = 30
 
 
 class Stopped(Exception):
@@ -66,8 +68,17 @@ class Trace:
             return self.sent >= len(text)
 
     def _send_on(self):
+        heard = time.monotonic()
         while not self.over.wait(UPDATE_INTERVAL):
+            sent = self.sent
             self.send()
+            if self.sent != sent:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > QUIET:
+                heard = time.monotonic()
+                answer = self.client.update_job(self.job, "running", self.text)
+                if answer.status == 403:
+                    self.aborted = answer.headers.get("Job-Status") or "failed"
 
     def close(self):
         self.over.set()
