@@ -34,6 +34,9 @@ pub use crate::domain::deployment::spec::SecretRef;
 
 const USER_DATA: &str = include_str!("../../templates/host/user-data.sh");
 const HELPER: &str = include_str!("../../templates/host/host.py");
+const DISK_GUARD: &str = include_str!("../../templates/host/disk-guard.py");
+const DISK_GUARD_SERVICE: &str = include_str!("../../templates/host/disk-guard.service");
+const DISK_GUARD_TIMER: &str = include_str!("../../templates/host/disk-guard.timer");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
 
 /// What EC2 takes as user data, compressed and before its encoding
@@ -236,6 +239,9 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("TOKEN_CALL", words(&token_call)),
         ("REGISTRY_CALL", words(&registry_call)),
         ("HELPER", compact(HELPER, "\t").trim_end().to_owned()),
+        ("DISK_GUARD", compact(DISK_GUARD, "\t").trim_end().to_owned()),
+        ("DISK_GUARD_SERVICE", compact(DISK_GUARD_SERVICE, "").trim_end().to_owned()),
+        ("DISK_GUARD_TIMER", compact(DISK_GUARD_TIMER, "").trim_end().to_owned()),
     ];
     let script = fill(&compact(USER_DATA, ""), &holes);
     let size = packed(&script).len();
