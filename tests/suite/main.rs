@@ -12,6 +12,7 @@ mod cli;
 mod deploy;
 mod disk_guard;
 mod export;
+mod fakes;
 mod golden;
 mod host_script;
 mod iam;
