@@ -11,6 +11,7 @@ mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
 mod export;
+mod fakes;
 mod golden;
 mod host_script;
 mod iam;
