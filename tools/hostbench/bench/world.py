@@ -11,9 +11,12 @@ from .authority import Authority
 from .cloud import REPOSITORY, Cloud, Follower
 from .front import Files, Front, Hub, Plain, WayOut
 from .guest import SERVICES, Guest
+from .images import push
 from .metadata import ADDRESS, Metadata
 from .names import serve as serve_names
 from .packages import agent, repository
+from .platform import NAME as PLATFORM
+from .platform import URL, Platform
 from .registry import PORT, Registry
 from .shell import Failed, run, say
 
@@ -21,7 +24,6 @@ sys.path.insert(0, str(REPOSITORY / "tools/hostbench"))
 from sandbox import package_hosts  # noqa: E402
 
 REGION = "eu-west-2"
-PLATFORM = "platform.example.org"
 AWS = [f"{name}.{REGION}.amazonaws.com" for name in ("ssm", "secretsmanager", "logs", "monitoring", "ec2", "sts")]
 AGENT = f"amazoncloudwatch-agent-{REGION}.s3.{REGION}.amazonaws.com"
 HUB = ["registry-1.docker.io", "index.docker.io"]
@@ -40,7 +42,9 @@ class World:
         self.front = Front()
         self.metadata = Metadata()
         self.registry = Registry(self.folder / "registry")
+        push(self.registry)
         self.cloud = Cloud(self.folder, REGION)
+        self.platform, self.platform_url = Platform(), URL
         self._routes()
         serve_names(self.front.knows)
         self.front.serve(*self.authority.issue(sorted(self.front.routes)))
@@ -77,6 +81,7 @@ class World:
         bucket.mkdir(parents=True)
         agent(self.folder / "agent").rename(bucket / "amazon-cloudwatch-agent.deb")
         routes[AGENT] = Files(self.folder / "agent")
+        routes[PLATFORM] = Plain("127.0.0.1", self.platform.port)
         for host in HUB:
             routes[host] = Hub("127.0.0.1", PORT, LOGIN["username"], LOGIN["password"])
 
