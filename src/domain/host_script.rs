@@ -240,8 +240,14 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("REGISTRY_CALL", words(&registry_call)),
         ("HELPER", compact(HELPER, "\t").trim_end().to_owned()),
         ("DISK_GUARD", compact(DISK_GUARD, "\t").trim_end().to_owned()),
-        ("DISK_GUARD_SERVICE", compact(DISK_GUARD_SERVICE, "").trim_end().to_owned()),
-        ("DISK_GUARD_TIMER", compact(DISK_GUARD_TIMER, "").trim_end().to_owned()),
+        (
+            "DISK_GUARD_SERVICE",
+            compact(DISK_GUARD_SERVICE, "").trim_end().to_owned(),
+        ),
+        (
+            "DISK_GUARD_TIMER",
+            compact(DISK_GUARD_TIMER, "").trim_end().to_owned(),
+        ),
     ];
     let script = fill(&compact(USER_DATA, ""), &holes);
     let size = packed(&script).len();
