@@ -3,6 +3,8 @@
 mod bench;
 #[cfg(feature = "aws")]
 mod bench_proof;
+#[cfg(feature = "aws")]
+mod booted;
 mod calibration;
 mod catalog_data;
 #[cfg(feature = "aws")]
@@ -11,6 +13,7 @@ mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
 mod export;
+mod fakes;
 mod golden;
 mod host_script;
 mod host_timers;
