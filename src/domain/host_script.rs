@@ -152,7 +152,7 @@ pub struct HostScript<'a> {
     pub deployment: &'a str,
     /// Its generation, which the reports carry.
     pub generation: &'a str,
-    /// The AWS region of the host.
+    /// The AWS region of the host; empty: the host asks the metadata service, and for the domain of AWS too.
     pub region: &'a str,
     /// Name of the SSM parameter that the host writes its stages to.
     pub report_parameter: &'a str,
@@ -243,7 +243,14 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("DEPLOYMENT", quote(host.deployment)),
         ("GENERATION", quote(host.generation)),
         ("REGION", quote(host.region)),
-        ("DNS_SUFFIX", quote(dns_suffix(host.region))),
+        (
+            "DNS_SUFFIX",
+            quote(if host.region.is_empty() {
+                ""
+            } else {
+                dns_suffix(host.region)
+            }),
+        ),
         ("REPORT", quote(host.report_parameter)),
         ("URL", quote(host.platform_url.trim_end_matches('/'))),
         ("AGENT", quote(host.agent_name)),
@@ -330,7 +337,9 @@ fn check(host: &HostScript) -> Result<(), Unrenderable> {
             return Err(Unrenderable::Control(name));
         }
     }
-    only("region", host.region, "-")?;
+    if !host.region.is_empty() {
+        only("region", host.region, "-")?;
+    }
     only("agent name", host.agent_name, "-_.")?;
     only("runner image", host.runner_image, "-_./:@")?;
     only("channel", host.channel.unwrap_or("latest"), "-_.")?;
@@ -434,7 +443,10 @@ fn secret_call(name: &'static str, place: &SecretRef, region: &str) -> Result<Ve
         Some(rest) => rest.split(':').nth(2).unwrap_or_default(),
         None => region,
     };
-    only(name, region, "-")?;
+    // Empty: the host's own.
+    if !region.is_empty() || id.starts_with("arn:") {
+        only(name, region, "-")?;
+    }
     let (service, operation, body) = match place {
         SecretRef::Parameter(_) => (
             "ssm",
