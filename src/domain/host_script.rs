@@ -50,7 +50,7 @@ const USER_DATA: &str = include_str!("../../templates/host/user-data.sh");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
 
 /// The host's own programs and units, by the hole of `user-data.sh` that each fills.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("HELPER", include_str!("../../templates/host/host.py")),
     ("DISK_GUARD", include_str!("../../templates/host/disk-guard.py")),
     (
@@ -60,6 +60,18 @@ const PROGRAMS: [(&str, &str); 4] = [
     (
         "DISK_GUARD_TIMER",
         include_str!("../../templates/host/disk-guard.timer"),
+    ),
+    (
+        "REBOOT_WINDOW",
+        include_str!("../../templates/host/reboot-window.sh"),
+    ),
+    (
+        "REBOOT_WINDOW_SERVICE",
+        include_str!("../../templates/host/reboot-window.service"),
+    ),
+    (
+        "REBOOT_WINDOW_TIMER",
+        include_str!("../../templates/host/reboot-window.timer"),
     ),
 ];
 

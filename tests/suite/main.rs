@@ -12,11 +12,11 @@ mod catalog_refresh;
 mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
-mod disk_guard;
 mod export;
 mod fakes;
 mod golden;
 mod host_script;
+mod host_timers;
 mod iam;
 mod layering;
 mod readme;
