@@ -47,8 +47,21 @@ use thiserror::Error;
 pub use crate::domain::deployment::spec::SecretRef;
 
 const USER_DATA: &str = include_str!("../../templates/host/user-data.sh");
-const HELPER: &str = include_str!("../../templates/host/host.py");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
+
+/// The host's own programs and units, by the hole of `user-data.sh` that each fills.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("HELPER", include_str!("../../templates/host/host.py")),
+    ("DISK_GUARD", include_str!("../../templates/host/disk-guard.py")),
+    (
+        "DISK_GUARD_SERVICE",
+        include_str!("../../templates/host/disk-guard.service"),
+    ),
+    (
+        "DISK_GUARD_TIMER",
+        include_str!("../../templates/host/disk-guard.timer"),
+    ),
+];
 
 /// What EC2 takes as user data, compressed and before its encoding
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>).
@@ -226,7 +239,7 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
     if docker.ca_certificate.is_some() {
         environment.push(format!("CI_SERVER_TLS_CA_FILE={CA_IN_CONTAINER}"));
     }
-    let holes = [
+    let mut holes = vec![
         ("DEPLOYMENT", quote(host.deployment)),
         ("GENERATION", quote(host.generation)),
         ("REGION", quote(host.region)),
@@ -253,8 +266,9 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("OPTIONS", words(&options.unwrap_or_default())),
         ("TOKEN_CALL", words(&token_call)),
         ("REGISTRY_CALL", words(&registry_call)),
-        ("HELPER", compact(HELPER, "\t").trim_end().to_owned()),
     ];
+    let program = |text| compact(text, "\t").trim_end().to_owned();
+    holes.extend(PROGRAMS.map(|(hole, text)| (hole, program(text))));
     let script = fill(&compact(USER_DATA, ""), &holes);
     let size = packed(&script).len();
     if size > MOST_BYTES {

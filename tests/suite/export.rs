@@ -216,7 +216,7 @@ fn what_is_wrong_is_said() {
         ),
         (
             vec!["iam-policy", "--for", "nothing"],
-            "plan, up, status, doctor, down",
+            "plan, up, status, doctor, alarms, down",
         ),
         (
             vec!["iam-policy", "--for", "up", "--account", "12"],

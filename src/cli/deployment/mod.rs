@@ -11,6 +11,8 @@ pub mod specify;
 pub mod token;
 
 #[cfg(feature = "aws")]
+pub mod alarm_test;
+#[cfg(feature = "aws")]
 pub mod apply;
 #[cfg(feature = "aws")]
 pub mod calls;
@@ -26,6 +28,10 @@ pub mod preview;
 pub mod provision;
 #[cfg(feature = "aws")]
 pub mod remove;
+#[cfg(feature = "aws")]
+pub mod shared;
+#[cfg(feature = "aws")]
+pub mod site;
 #[cfg(feature = "aws")]
 pub mod wants;
 
