@@ -444,8 +444,9 @@ registered_stage() {
 
 start_runner() {
     if docker container inspect "$AGENT" >/dev/null 2>&1; then
-        # Ours is `always`: somebody stopped it, and it is theirs to start.
-        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ]; then
+        # Ours is `always`: somebody stopped it, and it is theirs to start; unless it was a program of this host.
+        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ] &&
+            ! grep -qxF "$AGENT" "$STATE/stopped" 2>/dev/null; then
             succeeded stopped 'somebody stopped the runner'
             exit 0
         fi
