@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod catalog;
 pub mod clients;
+pub mod command;
 pub mod dashboard;
 pub mod deployed;
 pub mod error;
