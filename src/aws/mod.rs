@@ -9,6 +9,7 @@ pub mod clients;
 pub mod command;
 pub mod dashboard;
 pub mod deployed;
+pub mod doctor;
 pub mod error;
 pub mod instance;
 pub mod logs;

@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::outcome::{Context, Format};
 use super::{
-    calibrate, catalog, completions, down, explain, export, man, plan, simulate, status, up, workload,
+    calibrate, catalog, completions, doctor, down, explain, export, man, plan, simulate, status, up, workload,
 };
 use crate::render::log::Log;
 use crate::render::style::Style;
@@ -18,6 +18,7 @@ Recommend:
 Provision:
   dataops-infra up ec2 --name dataops-runner-london --region eu-west-2 --token-file runner.token
   dataops-infra status --name dataops-runner-london --region eu-west-2
+  dataops-infra doctor --name dataops-runner-london --region eu-west-2
   dataops-infra down --name dataops-runner-london --region eu-west-2
 
 Describe a workload:
@@ -113,6 +114,8 @@ pub enum Command {
     Up(Box<up::UpArgs>),
     /// Show what there is, whether it is well, and how it differs.
     Status(status::StatusArgs),
+    /// Check machine, account, deployment, host, runner and alarms, and say what mends them.
+    Doctor(Box<doctor::DoctorArgs>),
     /// Remove a deployment, and nothing else.
     Down(Box<down::DownArgs>),
     /// Write what other tools need, such as the IAM policy.
