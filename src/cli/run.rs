@@ -10,7 +10,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use super::args::{Cli, Command};
 use super::outcome::{Answer, Context, Ending, Exit, Failure, Format};
 use super::{
-    calibrate, catalog, completions, doctor, down, explain, export, man, plan, simulate, status, up, workload,
+    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, simulate, status, up,
+    workload,
 };
 use crate::render::log::{Log, Message};
 use crate::render::style::Style;
@@ -59,6 +60,7 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Up(args) => up::run(args, context),
         Command::Status(args) => status::run(args, context),
         Command::Doctor(args) => doctor::run(args, context),
+        Command::Alarms(args) => alarms::run(args, context),
         Command::Down(args) => down::run(args, context),
         Command::Export(args) => export::run(args, context),
         Command::Completions(args) => completions::run(args),

@@ -24,6 +24,9 @@
 //! for the platform. `/var/log/dataops-infra.log` has all it said, `/var/lib/dataops-infra/bootstrapped` exists only after
 //! success. The CloudWatch agent and the disk guard may fail without keeping the runner offline; the detail of `online` says so.
 
+use std::io::Write as _;
+
+use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -31,9 +34,13 @@ pub use crate::domain::deployment::spec::SecretRef;
 
 const USER_DATA: &str = include_str!("../../templates/host/user-data.sh");
 const HELPER: &str = include_str!("../../templates/host/host.py");
+const DISK_GUARD: &str = include_str!("../../templates/host/disk-guard.py");
+const DISK_GUARD_SERVICE: &str = include_str!("../../templates/host/disk-guard.service");
+const DISK_GUARD_TIMER: &str = include_str!("../../templates/host/disk-guard.timer");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
 
-/// What EC2 takes as user data, before its encoding.
+/// What EC2 takes as user data, compressed and before its encoding
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>).
 pub const MOST_BYTES: usize = 16_384;
 
 /// Where the runner's container sees the certificate of `Docker::ca_certificate`.
@@ -170,7 +177,7 @@ pub enum Unrenderable {
         why: &'static str,
     },
     /// More than EC2 takes.
-    #[error("the user data has {0} bytes; EC2 takes at most {MOST_BYTES}")]
+    #[error("the user data has {0} bytes when compressed; EC2 takes at most {MOST_BYTES}")]
     TooLong(usize),
 }
 
@@ -178,7 +185,8 @@ pub enum Unrenderable {
 ///
 /// # Errors
 ///
-/// `Unrenderable` for values that no host could use, and for more than 16 KB; a long chain of certificates is what does it.
+/// `Unrenderable` for values that no host could use, and for more than 16 KB when compressed; only a very long chain of
+/// certificates does that.
 pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
     check(host)?;
     let docker = &host.docker;
@@ -231,12 +239,33 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("TOKEN_CALL", words(&token_call)),
         ("REGISTRY_CALL", words(&registry_call)),
         ("HELPER", compact(HELPER, "\t").trim_end().to_owned()),
+        ("DISK_GUARD", compact(DISK_GUARD, "\t").trim_end().to_owned()),
+        (
+            "DISK_GUARD_SERVICE",
+            compact(DISK_GUARD_SERVICE, "").trim_end().to_owned(),
+        ),
+        (
+            "DISK_GUARD_TIMER",
+            compact(DISK_GUARD_TIMER, "").trim_end().to_owned(),
+        ),
     ];
     let script = fill(&compact(USER_DATA, ""), &holes);
-    if script.len() > MOST_BYTES {
-        return Err(Unrenderable::TooLong(script.len()));
+    let size = packed(&script).len();
+    if size > MOST_BYTES {
+        return Err(Unrenderable::TooLong(size));
     }
     Ok(script)
+}
+
+/// Returns user data as an instance gets it: compressed by gzip, which cloud-init undoes
+/// (<https://cloudinit.readthedocs.io/en/latest/explanation/format.html>). The same script gives the same bytes.
+pub fn packed(script: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    // Writing into memory does not fail.
+    let written = encoder
+        .write_all(script.as_bytes())
+        .and_then(|()| encoder.finish());
+    written.unwrap_or_default()
 }
 
 /// Returns the script that drains a host: no new jobs, up to `seconds` for the running ones, then off the platform.

@@ -210,7 +210,8 @@ def bootstrap():
     log = read_or(ROOT + "/var/log/dataops-infra.log", "")
     unregistered = read_or(STATE + "/unregistered", "").strip()
     return {
-        "marker": read(marker).strip() if there else None,
+        # With the time before it.
+        "marker": "".join(read(marker).split()[-1:]) if there else None,
         "age_s": age(marker) if there else None,
         "running": running,
         "log": [short(line) for line in log.splitlines()[-6:]],
@@ -292,7 +293,7 @@ def ask(what, url):
     # What is excepted is read from the environment by the library itself.
     os.environ["no_proxy"] = known.get("NO_PROXY", "")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), Still())
-    answer = {"what": what, "url": url, "ok": True, "says": "", "skew_s": None}
+    answer = {"what": what, "url": url, "ok": True, "says": "", "skew_s": None, "login": None}
     sent = time.time()
     try:
         reply = opener.open(urllib.request.Request(url, headers={"User-Agent": "dataops-infra-doctor"}), timeout=left())
@@ -309,6 +310,10 @@ def ask(what, url):
             says = str(reason)
         return answer | {"ok": False, "says": short(says)}
     answer["says"] = f"HTTP {status}"
+    # A registry says itself who gives out its tokens.
+    realm = re.search(r'realm="(https?://[^"]+)"', headers.get("WWW-Authenticate", "") or "")
+    if realm and "bearer" in headers["WWW-Authenticate"].lower():
+        answer["login"] = realm[1]
     date = email.utils.parsedate(headers.get("Date", "") or "")
     if date:
         # The time at the server lies between sending and receiving, to the second.
@@ -334,12 +339,16 @@ def egress():
         targets.append(("registry", f"https://{first}/v2/"))
     else:
         targets.append(("registry", "https://registry-1.docker.io/v2/"))
-        if not mirrors:
-            targets.append(("login", "https://auth.docker.io/token"))
-    answers = [None] * len(targets)
+    answers, logins = [None] * len(targets), []
+    late = f"no answer within {LIMIT:.0f} s"
 
     def one(n):
-        answers[n] = ask(*targets[n])
+        answer = ask(*targets[n])
+        login = answer.pop("login", None)
+        answers[n] = answer
+        if login and answer["what"] == "registry":
+            logins.append({"what": "login", "url": login, "ok": False, "says": late, "skew_s": None})
+            logins[0] = {key: value for key, value in ask("login", login).items() if key != "login"}
 
     threads = [threading.Thread(target=one, args=(n,), daemon=True) for n in range(len(targets))]
     for thread in threads:
@@ -347,11 +356,10 @@ def egress():
     for thread in threads:
         # A moment before the fact itself is late, so that what did answer is told.
         thread.join(max(0.1, left() - 0.3))
-    late = f"no answer within {LIMIT:.0f} s"
     return [
         answers[n] or {"what": what, "url": url, "ok": False, "says": late, "skew_s": None}
         for n, (what, url) in enumerate(targets)
-    ]
+    ] + logins
 
 
 def guard():
@@ -360,7 +368,7 @@ def guard():
     health, why = None, None
     try:
         health = json.loads(read(STATE + "/health.json"))
-        health = {key: health.get(key) for key in ("healthy", "at", "why", "freed_bytes")}
+        health = {key: health.get(key) for key in ("healthy", "at", "why", "freed_bytes", "paused")}
         health["age_s"] = age(STATE + "/health.json")
     except FileNotFoundError:
         why = "it has not reported yet"

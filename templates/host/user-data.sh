@@ -307,20 +307,18 @@ cloudwatch_agent() {
     timeout 120 "$ctl" -a fetch-config -m ec2 -s -c "file:$base/etc/dataops-infra.json"
 }
 
-# Every hour, only when the disk fills: what jobs left behind, and images no container uses. Never volumes: caches are in them.
-# Only after the runner's container exists, or its image would go.
+# What the host does for itself later. Images and volumes are safe whenever it starts: it knows the runner's image.
 disk_guard() {
     local unit=$ROOT/etc/systemd/system/dataops-infra-disk-guard
-    printf '[Timer]\nOnBootSec=15min\nOnUnitActiveSec=1h\n[Install]\nWantedBy=timers.target\n' >"$unit.timer"
-    printf '[Service]\nType=oneshot\nExecStart=/bin/sh %s\n' "$unit.sh" >"$unit.service"
-    cat >"$unit.sh" <<'GUARD'
-used=$(df --output=pcent / | tr -dc 0-9)
-[ "$used" -ge 70 ] || exit 0
-age=168h
-[ "$used" -lt 85 ] || age=6h
-docker container prune -f --filter label=com.gitlab.gitlab-runner.managed=true --filter until=24h
-docker image prune -af --filter until=$age
-GUARD
+    put "$ROOT/usr/local/lib/dataops-infra/disk-guard.py" <<'PYTHON' || true
+@@DISK_GUARD@@
+PYTHON
+    put "$unit.service" <<'UNIT' || true
+@@DISK_GUARD_SERVICE@@
+UNIT
+    put "$unit.timer" <<'UNIT' || true
+@@DISK_GUARD_TIMER@@
+UNIT
     systemctl daemon-reload && systemctl enable --now dataops-infra-disk-guard.timer
 }
 

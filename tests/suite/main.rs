@@ -10,7 +10,9 @@ mod catalog_refresh;
 mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
+mod disk_guard;
 mod export;
+mod fakes;
 mod golden;
 mod host_script;
 mod iam;

@@ -11,6 +11,8 @@ pub mod specify;
 pub mod token;
 
 #[cfg(feature = "aws")]
+pub mod alarm_test;
+#[cfg(feature = "aws")]
 pub mod apply;
 #[cfg(feature = "aws")]
 pub mod calls;

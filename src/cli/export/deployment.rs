@@ -34,6 +34,7 @@ status, up and down do not manage what a stack made: it belongs to CloudFormatio
 pub(super) const USER_DATA: &str = "\
 Examples:
   dataops-infra export user-data --name dataops-runner-london --region eu-west-2 > user-data.sh
+  dataops-infra export user-data --name runner --region us-east-1 | gzip -9 > user-data.gz   (EC2 takes 16 KB)
   dataops-infra export user-data --name runner --region us-east-1 --token-secret runner-token
 
 The script holds no secret: the host reads the token itself, with the role of its instance. That

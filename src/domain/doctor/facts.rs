@@ -238,6 +238,8 @@ pub struct Health {
     pub healthy: Option<bool>,
     /// Why not.
     pub why: Option<String>,
+    /// Whether it keeps the runner from taking jobs until there is room.
+    pub paused: Option<bool>,
     /// Bytes that it freed.
     pub freed_bytes: Option<f64>,
     /// Seconds since it said so.

@@ -22,8 +22,8 @@ const GROWN: f64 = 0.9;
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>: five minutes).
 pub const SKEW: (f64, f64) = (60.0, 240.0);
 
-/// Seconds after which the disk guard, which runs at least every hour, is late.
-const GUARD_LATE: u64 = 3 * 3600;
+/// Seconds after which the disk guard, which looks every minute, is late.
+const GUARD_LATE: u64 = 30 * 60;
 
 /// Days after which a reboot that updates wait for is overdue: a window comes at least every week.
 const REBOOT_DAYS: u64 = 8;
@@ -513,7 +513,7 @@ fn disk_guard(scene: &Scene, facts: &HostFacts) -> Check {
         );
     }
     if age > GUARD_LATE {
-        return run(format!("it last said something {} hours ago", age / 3600));
+        return run(format!("it last said something {} min ago", age / 60));
     }
     let freed = health.freed_bytes.unwrap_or_default() / 1e9;
     Check::ok(

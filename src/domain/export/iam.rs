@@ -31,13 +31,22 @@ pub enum Command {
     Status,
     /// `doctor`.
     Doctor,
+    /// `alarms test`.
+    Alarms,
     /// `down`.
     Down,
 }
 
 impl Command {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Plan, Self::Up, Self::Status, Self::Doctor, Self::Down];
+    pub const ALL: [Self; 6] = [
+        Self::Plan,
+        Self::Up,
+        Self::Status,
+        Self::Doctor,
+        Self::Alarms,
+        Self::Down,
+    ];
 
     /// Returns the word.
     pub fn word(self) -> &'static str {
@@ -46,6 +55,7 @@ impl Command {
             Self::Up => "up",
             Self::Status => "status",
             Self::Doctor => "doctor",
+            Self::Alarms => "alarms",
             Self::Down => "down",
         }
     }
@@ -186,7 +196,7 @@ pub struct Row {
     pub source: Option<&'static str>,
 }
 
-use Command::{Doctor, Down, Plan, Up};
+use Command::{Alarms, Doctor, Down, Plan, Up};
 use Need::{Called, Dependent, DryRun, Free};
 use When::{
     Always, ForAlarmActions, GrantForAws, HostTagThere, KeptGiven, MadeByLaunch, MadeBySnapshot, PassedToEc2,
@@ -265,7 +275,7 @@ pub const TABLE: &[Row] = &[
     row("ec2:DescribeRouteTables", PREFLIGHT, On::Everything, Always, Called, "there is a way out"),
     row("ec2:DescribeImages", PREFLIGHT, On::Everything, Always, Called, "the image fits the type"),
     row("servicequotas:GetServiceQuota", PREFLIGHT, On::Everything, Always, Called, "vCPUs that may run"),
-    row("cloudwatch:GetMetricData", PREFLIGHT, On::Everything, Always, Called,
+    row("cloudwatch:GetMetricData", &[Plan, Up, Doctor, Alarms], On::Everything, Always, Called,
         "vCPUs that do run; figures of hosts"),
     row("secretsmanager:DescribeSecret", PREFLIGHT, On::TheirSecrets, Always, Called, "the secret is there"),
     row("ssm:GetParameters", PREFLIGHT, On::PublicParameters, Always, Called, "the current image"),
@@ -373,7 +383,12 @@ pub const TABLE: &[Row] = &[
     row("sns:Unsubscribe", &[Up], On::Subscriptions, Always, Called, "who is told no longer"),
     row("sns:DeleteTopic", &[Down], On::Topics, TagThere, Called, "the topic goes"),
     // Alarms and dashboard: one action makes them and writes over them.
-    row("cloudwatch:PutMetricAlarm", &[Up], On::Alarms, Always, Called, "alarms"),
+    row("cloudwatch:ListMetrics", &[Alarms], On::Everything, Always, Called,
+        "under which dimensions a host publishes what an alarm misses"),
+    row("cloudwatch:SetAlarmState", &[Alarms], On::Alarms, TagThere, Called, "drives an alarm, and back"),
+    row("cloudwatch:DescribeAlarmHistory", &[Alarms], On::Alarms, Always, Called, "what came of it"),
+    row("cloudwatch:PutMetricAlarm", &[Up, Alarms], On::Alarms, Always, Called,
+        "alarms; a test takes the action that reboots off and puts it back"),
     says(row("cloudwatch:TagResource", &[Up], On::Alarms, TagGiven, Called,
         "PutMetricAlarm with tags wants it too"), PUT_METRIC_ALARM),
     says(row("iam:CreateServiceLinkedRole", &[Up], On::AlarmActionsRole, ForAlarmActions, Dependent("cloudwatch:PutMetricAlarm"),

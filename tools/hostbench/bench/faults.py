@@ -1,0 +1,3 @@
+"""What goes wrong with a host, one at a time."""
+
+FAULTS = {}
