@@ -119,7 +119,9 @@ def plain_toml(text):
         line = line.strip()
         if not held and (not line or line.startswith("#")):
             continue
-        header = None if held else re.fullmatch(r"\[(\[?)([\w.\"-]+)\]?\](?:\s*#.*)?", line)
+        header = None if held else re.fullmatch(r"\[(\[?)([\w.\"-]+)(\]?)\](?:\s*#.*)?", line)
+        if header and bool(header[1]) != bool(header[3]):
+            raise ValueError(f"line {number}: the header has no end")
         if header:
             table = top
             names = header[2].replace('"', "").split(".")

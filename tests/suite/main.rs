@@ -11,6 +11,7 @@ mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
 mod disk_guard;
+mod doctor;
 mod export;
 mod fakes;
 mod golden;

@@ -54,8 +54,17 @@ pub fn checks(asked: &Asked, account: &Account) -> Vec<Check> {
         network(asked, account),
         offering(asked, account),
         image(asked, account),
-        Check::ok(Code::AccountPermissions, "nothing that was read was refused"),
+        permissions(account),
     ]
+}
+
+/// Refusals are noted where they happen (`Board::note`) and win over this.
+fn permissions(account: &Account) -> Check {
+    let code = Code::AccountPermissions;
+    match (&account.subnets, &account.offered, &account.image) {
+        (Err(why), Err(_), Err(_)) => Check::unknown(code, format!("nothing could be read: {why}")),
+        _ => Check::ok(code, "nothing that was read was refused"),
+    }
 }
 
 fn vcpus(asked: &Asked, account: &Account) -> Check {

@@ -500,11 +500,14 @@ fn disk_guard(scene: &Scene, facts: &HostFacts) -> Check {
         };
     };
     let age = health.age_s.unwrap_or_default();
-    if health.healthy == Some(false) {
-        let why = health
+    if health.healthy == Some(false) || health.paused == Some(true) {
+        let mut why = health
             .why
             .clone()
             .unwrap_or_else(|| "it gives no reason".to_owned());
+        if health.paused == Some(true) {
+            why.push_str("; the runner takes no new jobs until there is room");
+        }
         let text = "give the host a larger disk, or fewer jobs: what it may remove is not enough";
         return Check::failed(
             code,

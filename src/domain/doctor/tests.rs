@@ -590,6 +590,7 @@ fn the_account_is_checked() {
         offered: Err(Gap::Slow(1)),
         image: Err(Gap::Slow(1)),
     };
+    assert_eq!(look(true, &dark, AccountPermissions).status, Unknown);
     for code in [
         AccountQuotaVcpus,
         AccountQuotaDisk,
