@@ -2,9 +2,12 @@
 # Keeps the disk of a host from filling: removes what Docker no longer needs, the least harmful first, and says when that is
 # not enough. Started by a timer; needs nothing but Python 3.8 and the Docker socket. The renderer leaves out lines of comments.
 #
+# Without an option it looks once and does what is needed. `--dry-run` says what it would free and changes nothing,
+# `--watch=SECONDS` goes on looking while the disk is half full or more, `--root=DIR` has everything below DIR, for tests.
+#
 # What is never touched: containers that run or wait, their images and volumes; images of the runner; containers and volumes
 # that are not of GitLab jobs; images and caches that a build may need while one is seen.
-import argparse, contextlib, fcntl, json, os, re, signal, sys, time
+import contextlib, fcntl, json, os, re, signal, sys, time
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 GIB = 1 << 30
@@ -17,6 +20,11 @@ UNHEALTHY, FULL = 0.90, 0.95
 AHEAD = 15
 LABEL = "com.gitlab.gitlab-runner."
 CONFIG = "/etc/gitlab-runner"
+TOLD = dict(word.partition("=")[::2] for word in sys.argv[1:])
+if set(TOLD) - {"--dry-run", "--watch", "--root"}:
+    sys.exit("usage: disk-guard.py [--dry-run] [--watch=SECONDS] [--root=DIR]")
+DRY_RUN, WATCH, ROOT = "--dry-run" in TOLD, float(TOLD.get("--watch", 0)), TOLD.get("--root", "")
+STATE = ROOT + "/var/lib/dataops-infra/"
 
 
 class Silent(Exception):
@@ -160,8 +168,7 @@ class Disk:
 
 
 class Guard:
-    def __init__(self, told):
-        self.told = told
+    def __init__(self):
         self.memory = {"images": {}, "volumes": {}, "freed_bytes": 0, "data": []}
         with contextlib.suppress(OSError, ValueError):
             known = json.loads(self.read("disk-guard.json"))
@@ -170,11 +177,11 @@ class Guard:
         self.trouble = ""
         self.imagined = 0
         self.disks = {}
-        self.place(told.root, *self.memory["data"])
+        self.place(*self.memory["data"])
 
     # Disks by device, each with whether Docker's data is on it.
     def place(self, *paths):
-        for n, path in enumerate(paths):
+        for n, path in enumerate((ROOT or "/", *paths)):
             with contextlib.suppress(OSError):
                 device = os.stat(path).st_dev
                 disk, data = self.disks.get(device, (None, False))
@@ -184,12 +191,12 @@ class Guard:
         return [disk for disk, _ in self.disks.values()]
 
     def read(self, name):
-        with open(os.path.join(self.told.state, name)) as file:
+        with open(STATE + name) as file:
             return file.read()
 
     # A full disk takes no new file, but new words in an old one: it is never shorter than a block.
     def write(self, name, document):
-        path = os.path.join(self.told.state, name)
+        path = STATE + name
         text = json.dumps(document, indent=1).ljust(4095) + "\n"
         try:
             try:
@@ -206,8 +213,8 @@ class Guard:
     def say(self, text):
         text = re.sub(r"[^\x20-\x7e]", "?", text)
         print(text, flush=True)
-        if self.told.log and not self.told.dry_run:
-            with contextlib.suppress(OSError), open(self.told.log, "a") as file:
+        if not DRY_RUN:
+            with contextlib.suppress(OSError), open(ROOT + "/var/log/dataops-infra.log", "a") as file:
                 file.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + "disk guard: " + text + "\n")
 
     # How bad it is where Docker's data is.
@@ -218,13 +225,13 @@ class Guard:
     def learn(self):
         now = time.time()
         if self.docker is None:
-            self.docker = Docker(self.told.docker)
+            self.docker = Docker(ROOT + "/var/run/docker.sock")
             info = self.docker.get("/info", within=30)
             self.memory["data"] = [info["DockerRootDir"]]
             # New engines keep images there.
             if ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or []):
                 self.memory["data"].append("/var/lib/containerd")
-            self.place(self.told.root, *self.memory["data"])
+            self.place(*self.memory["data"])
         self.containers = self.docker.get("/containers/json", all="1")
         self.images = {image["Id"]: image for image in self.docker.get("/images/json")}
         self.volumes = {v["Name"]: v for v in self.docker.get("/volumes")["Volumes"] or []}
@@ -338,7 +345,7 @@ class Guard:
             if untagged and names or building and not names:
                 continue
             # Jobs begin while others are removed.
-            if not self.told.dry_run and time.monotonic() - asked > 0.5:
+            if not DRY_RUN and time.monotonic() - asked > 0.5:
                 asked = time.monotonic()
                 self.used_images = {c["ImageID"] for c in self.docker.get("/containers/json", all="1")}
                 self.freshen()
@@ -349,7 +356,7 @@ class Guard:
             yield f"image {' '.join(names) or number[7:19]}", f"unused for {ago(idle)}", image["Size"], *call
 
     def build_cache(self, age):
-        if self.building() or self.told.dry_run and not self.get_df("build-cache").get("BuildCache"):
+        if self.building() or DRY_RUN and not self.get_df("build-cache").get("BuildCache"):
             return
         query = {"filters": {"until": [f"{age}s"]}} if age else {}
         yield "build cache", f"unused for {ago(age)}" if age else "no build goes on", 0, ("POST", "/build/prune", {"all": "1", **query})
@@ -380,7 +387,7 @@ class Guard:
 
     def remove(self, level, what, why, big, call, others=()):
         says = "; ".join(disk.says() for disk in self.all())
-        if self.told.dry_run:
+        if DRY_RUN:
             self.imagined += big
             about = f", up to {size(big)}" if big else ""
             self.say(f"would free {what}{about}: {why} (level {level}; {says})")
@@ -421,7 +428,7 @@ class Guard:
     # What is not Docker's, and only can be fetched or is written again.
     def tidy(self):
         for what, command in ("packages", ["apt-get", "clean"]), ("old journal", ["journalctl", "--vacuum-size=200M"]):
-            if self.told.dry_run:
+            if DRY_RUN:
                 self.say("would free " + what)
                 continue
             before = sum(disk.look().taken for disk in self.all())
@@ -439,10 +446,10 @@ class Guard:
 
     # One look and what follows from it. Two at once would free twice what is needed.
     def go(self):
-        with open(os.path.join(self.told.run, "dataops-infra-disk-guard.lock"), "w") as lock:
+        with open(ROOT + "/run/dataops-infra-disk-guard.lock", "w") as lock:
             try:
-                if not self.told.dry_run:
-                    fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if self.told.watch else 0))
+                if not DRY_RUN:
+                    fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if WATCH else 0))
             except OSError:
                 return
             self.trouble, until = "", time.monotonic() + 300
@@ -454,12 +461,12 @@ class Guard:
             except Silent as silent:
                 self.trouble, self.docker = str(silent), None
             tidied = self.memory.get("tidied_at", 0)
-            if self.told.root == "/" and self.disks[os.stat("/").st_dev][0].look().level() > 1 and time.time() - tidied > HOUR:
+            if not ROOT and self.disks[os.stat("/").st_dev][0].look().level() > 1 and time.time() - tidied > HOUR:
                 self.memory["tidied_at"] = time.time()
                 self.tidy()
             for disk in self.all():
                 disk.look()
-            if self.told.dry_run:
+            if DRY_RUN:
                 return
             try:
                 self.intake()
@@ -476,7 +483,7 @@ class Guard:
         if self.docker is None or not (paused or full and now - memory["full_since"] > 30):
             return
         # The reboot window has stopped them too, and starts them again.
-        leaving = os.path.exists(os.path.join(self.told.run, "dataops-infra-reboot-window"))
+        leaving = os.path.exists(ROOT + "/run/dataops-infra-reboot-window")
         for runner in self.runners:
             number, name = runner["Id"], (runner.get("Names") or [""])[0].lstrip("/")
             about = self.docker.get(f"/containers/{number}/json")
@@ -532,10 +539,8 @@ class Guard:
     # The largest things, for whoever must decide what can go.
     def consumers(self, inodes):
         folders = "/var/log /var/cache /var/tmp /tmp /home /root /opt /srv /app /agent_cache /snap".split()
-        if self.told.root != "/":
-            folders = [self.told.root]
         unit = "inodes" if inodes else "bytes"
-        said = self.run(["du", "-xs", "--inodes" if inodes else "-B1", *filter(os.path.isdir, folders)], 20)
+        said = self.run(["du", "-xs", "--inodes" if inodes else "-B1", *filter(os.path.isdir, [ROOT + folder for folder in folders])], 20)
         found = [{"what": line.split("\t")[1], unit: int(line.split("\t")[0])} for line in said.splitlines() if "\t" in line]
         with contextlib.suppress(Silent, KeyError, TypeError, AttributeError):
             df = {} if inodes else self.docker.get("/system/df", within=30)
@@ -551,26 +556,17 @@ class Guard:
 
 
 def main():
-    told = argparse.ArgumentParser(description="Frees what Docker no longer needs when the disk fills.")
-    told.add_argument("--dry-run", action="store_true", help="say what would be freed, and change nothing")
-    told.add_argument("--watch", type=float, default=0, metavar="SECONDS", help="go on looking while the disk is half full or more")
-    told.add_argument("--state", default="/var/lib/dataops-infra", help="folder of health.json and of what is remembered")
-    told.add_argument("--log", default="", help="file that gets what is freed too")
-    told.add_argument("--root", default="/", help="what is watched besides Docker's data")
-    told.add_argument("--run", default="/run", help="folder of the lock")
-    told.add_argument("--docker", default="/var/run/docker.sock", metavar="SOCKET")
-    told = told.parse_args()
     # Whatever hangs: the timer starts the next one.
-    signal.alarm(int(told.watch) + 600)
-    guard = Guard(told)
+    signal.alarm(int(WATCH) + 600)
+    guard = Guard()
     # A quiet disk needs Docker only to remember what is used.
-    if told.watch and not any(disk.warm() for disk in guard.all()) and time.time() - guard.memory.get("learnt", 0) < 50:
+    if WATCH and not any(disk.warm() for disk in guard.all()) and time.time() - guard.memory.get("learnt", 0) < 50:
         return
     guard.go()
     start = ended = time.monotonic()
     # Where nothing could go, trying again at once would only cost; unless it has become worse.
     tried = pause = 0
-    while time.monotonic() - start < told.watch and any(disk.warm() for disk in guard.all()):
+    while time.monotonic() - start < WATCH and any(disk.warm() for disk in guard.all()):
         time.sleep(0.5)
         level = max(disk.look(rate=True).level() for disk in guard.all())
         if time.monotonic() - ended < (0 if level > tried else pause):

@@ -41,9 +41,9 @@ esac"#,
     ),
     (
         "systemctl",
-        r#"case $* in
+        r"case $* in
 show*) printf 'LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nResult=success\n' ;;
-esac"#,
+esac",
     ),
     (
         "cloud-init",

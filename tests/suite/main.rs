@@ -3,6 +3,8 @@
 mod bench;
 #[cfg(feature = "aws")]
 mod bench_proof;
+#[cfg(feature = "aws")]
+mod booted;
 mod calibration;
 mod catalog_data;
 #[cfg(feature = "aws")]

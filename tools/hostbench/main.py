@@ -1,6 +1,6 @@
 """Runs cases, each in a sandbox and a world of its own.
 
-    main.py --binary PROGRAM --image FOLDER --folder FOLDER [--case NAME]... [--faults] [--list] [--keep]
+    main.py --binary PROGRAM --image FOLDER --store FOLDER --folder FOLDER [--case NAME]... [--faults] [--list] [--keep]
 """
 
 import argparse
@@ -26,6 +26,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary")
     parser.add_argument("--image")
+    parser.add_argument("--store")
     parser.add_argument("--folder")
     parser.add_argument("--case", action="append", default=[])
     parser.add_argument("--faults", action="store_true")
@@ -59,6 +60,7 @@ def sandboxed(name, options):
     libc = ctypes.CDLL(None)
     command = [sys.executable, "-B", HERE / "sandbox.py", f"{options.folder}.{name}"]
     command += [sys.executable, "-B", __file__, "--inside", name, "--binary", options.binary, "--image", options.image]
+    command += ["--store", options.store]
     process = subprocess.Popen(
         command + ["--keep"] * options.keep, preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     )
@@ -74,7 +76,7 @@ def inside(case, options):
     from bench.shell import say
     from bench.world import World
 
-    world = World(options.image)
+    world = World(options.image, options.store)
     code = 0
     try:
         case(world, options.binary)

@@ -29,6 +29,10 @@ pub mod provision;
 #[cfg(feature = "aws")]
 pub mod remove;
 #[cfg(feature = "aws")]
+pub mod shared;
+#[cfg(feature = "aws")]
+pub mod site;
+#[cfg(feature = "aws")]
 pub mod wants;
 
 /// Says that this build cannot call AWS.

@@ -97,15 +97,11 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
             Ok((_, prepared)) => prepared,
             // One account that cannot be read does not hurt the others.
             Err(failure) if many => {
-                ends.extend(wants.iter().map(|want| {
-                    let failure = Failure {
-                        exit: failure.exit,
-                        message: failure.message.clone(),
-                        hint: failure.hint.clone(),
-                        source: failure.source.as_ref().map(|source| source.to_string().into()),
-                    };
-                    unprepared(&want.meant.name, &ground.region, failure)
-                }));
+                ends.extend(
+                    wants
+                        .iter()
+                        .map(|want| unprepared(&want.meant.name, &ground.region, failure.copy())),
+                );
                 continue;
             }
             Err(failure) => return Err(failure),
@@ -125,13 +121,13 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
     if let (Some(plan), [one]) = (&plan, going.as_slice()) {
         plan.check(&one.prepared)?;
     }
-    let (ready, blocked): (Vec<Going>, Vec<Going>) = going
-        .into_iter()
-        .partition(|one| refusal(&one.prepared).is_none());
-    let blocked: Vec<(Going, Failure)> = blocked
-        .into_iter()
-        .filter_map(|one| refusal(&one.prepared).map(|failure| (one, failure)))
-        .collect();
+    let (mut ready, mut blocked) = (Vec::new(), Vec::new());
+    for one in going {
+        match refusal(&one.prepared) {
+            None => ready.push(one),
+            Some(failure) => blocked.push((one, failure)),
+        }
+    }
     if let (false, [(one, _)]) = (many, blocked.as_slice()) {
         let mut page = Page::new();
         preview(&mut page, one);

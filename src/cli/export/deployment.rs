@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::deployment::args::{DeploymentArgs, WhichArgs};
 use crate::cli::deployment::select::select;
 use crate::cli::deployment::size;
-use crate::cli::deployment::specify::{Site, specify};
+use crate::cli::deployment::specify::{Site, certificates, specify};
 use crate::cli::outcome::{Context, Exit, Failure, Format};
 use crate::cli::question::{DEFAULT_REGION, QuestionArgs, TargetArg};
 use crate::domain::deployment::name::{Host, Name, Place};
@@ -138,12 +138,7 @@ fn wanted(args: &ExportDeploymentArgs, context: &Context) -> Result<(Name, Spec,
         // What is exported holds no secret: the host looks for the token where `up` would have put it.
         Some(TokenSource::File(_) | TokenSource::Environment(_)) | None => Token::Ours,
     };
-    let ca = match &settings.docker.ca_file {
-        None => None,
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-            Failure::new(Exit::BadInput, format!("cannot read {}", path.display())).because(error)
-        })?),
-    };
+    let ca = certificates(&settings)?;
     let site = Site {
         vpc: String::new(),
         subnets: vec![Subnet {

@@ -11,7 +11,6 @@ from .authority import Authority
 from .cloud import REPOSITORY, Cloud, Follower
 from .front import Files, Front, Hub, Plain, WayOut
 from .guest import SERVICES, Guest
-from .images import push
 from .metadata import ADDRESS, Metadata
 from .names import serve as serve_names
 from .packages import agent, repository
@@ -33,7 +32,7 @@ LOGIN = {"username": "bench", "password": "password-of-the-bench"}
 class World:
     """One account, one platform, and the hosts."""
 
-    def __init__(self, image):
+    def __init__(self, image, store):
         self.image = Path(image)
         self.folder = Path(os.environ["HOSTBENCH_FOLDER"])
         self.number = 0
@@ -41,8 +40,7 @@ class World:
         self.authority = Authority(self.folder / "authority")
         self.front = Front()
         self.metadata = Metadata()
-        self.registry = Registry(self.folder / "registry")
-        push(self.registry)
+        self.registry = Registry(self.folder / "registry", store)
         self.cloud = Cloud(self.folder, REGION)
         self.platform, self.platform_url = Platform(), URL
         self._routes()
@@ -52,6 +50,8 @@ class World:
         self.cloud.client("ssm").put_parameter(Name="/bench/registry", Value=json.dumps(LOGIN), Type="SecureString")
         # Changes the disk of each new host before it boots; for faults.
         self.prepare = lambda _root: None
+        # Told of each new host at once when it is on; for faults.
+        self.booted = lambda _guest: None
         self.hosts = Follower(self.cloud, self.launch)
 
     def _network(self):
@@ -112,6 +112,7 @@ class World:
         say(f"{name} is launched, user data of {len(data)} bytes ({len(plain)} of script); it boots")
         guest.make(data, f"instance-id: {name}\nlocal-hostname: {name}\n")
         guest.boot()
+        self.booted(guest)
         return guest
 
     def _prepare(self, root):

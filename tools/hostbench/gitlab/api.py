@@ -71,7 +71,8 @@ def authenticated(platform: Platform, request, manager=True):
         runner.contacted = request.at
         info = request.params.get("info")
         platform.manager_of(runner, str(request.params.get("system_id") or "<legacy>")).heard(
-            info if isinstance(info, dict) else {}, request.address)
+            info if isinstance(info, dict) else {}, request.address
+        )
     return runner
 
 
@@ -158,8 +159,11 @@ def append_trace(platform, request, number):
     if start is None or int(start[0]) != len(job.trace):
         raise Refused(416, {"error": "416 Range Not Satisfiable"}, {"Range": f"0-{len(job.trace)}"})
     job.trace += request.body
-    return 202, "0", {"Job-Status": job.status, "Range": f"0-{len(job.trace)}",
-                      "X-GitLab-Trace-Update-Interval": UPDATE_INTERVAL}
+    return (
+        202,
+        "0",
+        {"Job-Status": job.status, "Range": f"0-{len(job.trace)}", "X-GitLab-Trace-Update-Interval": UPDATE_INTERVAL},
+    )
 
 
 def upload_artifacts(platform, request, number):
@@ -240,22 +244,25 @@ def me(platform, request):
     return 200, {"id": 1, "username": "bench", "name": "bench", "state": "active"}, {}
 
 
-ROUTES = [(method, re.compile("/api/v4" + path + "/?"), call) for method, path, call in [
-    ("POST", "/runners", register),
-    ("POST", "/runners/verify", verify),
-    ("DELETE", "/runners", unregister),
-    ("DELETE", "/runners/managers", unregister_manager),
-    ("POST", "/runners/reset_authentication_token", reset_token),
-    ("POST", "/jobs/request", request_job),
-    ("PUT", r"/jobs/(\d+)", update_job),
-    ("PATCH", r"/jobs/(\d+)/trace", append_trace),
-    ("POST", r"/jobs/(\d+)/artifacts", upload_artifacts),
-    ("GET", r"/jobs/(\d+)/artifacts", download_artifacts),
-    ("POST", "/user/runners", create_runner),
-    ("GET", "/runners(?:/all)?", list_runners),
-    ("GET", r"/runners/(\d+)", show_runner),
-    ("DELETE", r"/runners/(\d+)", delete_runner),
-    ("GET", r"/runners/(\d+)/managers", list_managers),
-    ("GET", "/version", version),
-    ("GET", "/user", me),
-]]
+ROUTES = [
+    (method, re.compile("/api/v4" + path + "/?"), call)
+    for method, path, call in [
+        ("POST", "/runners", register),
+        ("POST", "/runners/verify", verify),
+        ("DELETE", "/runners", unregister),
+        ("DELETE", "/runners/managers", unregister_manager),
+        ("POST", "/runners/reset_authentication_token", reset_token),
+        ("POST", "/jobs/request", request_job),
+        ("PUT", r"/jobs/(\d+)", update_job),
+        ("PATCH", r"/jobs/(\d+)/trace", append_trace),
+        ("POST", r"/jobs/(\d+)/artifacts", upload_artifacts),
+        ("GET", r"/jobs/(\d+)/artifacts", download_artifacts),
+        ("POST", "/user/runners", create_runner),
+        ("GET", "/runners(?:/all)?", list_runners),
+        ("GET", r"/runners/(\d+)", show_runner),
+        ("DELETE", r"/runners/(\d+)", delete_runner),
+        ("GET", r"/runners/(\d+)/managers", list_managers),
+        ("GET", "/version", version),
+        ("GET", "/user", me),
+    ]
+]

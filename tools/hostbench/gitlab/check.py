@@ -53,7 +53,8 @@ class Bench:
 
     def runner(self):
         return gitlab_runner_api.Runner.register(
-            self.url, self.registration_token(), description="one", tags=["b", "a"], run_untagged=False, locked=False)
+            self.url, self.registration_token(), description="one", tags=["b", "a"], run_untagged=False, locked=False
+        )
 
     def close(self):
         self.server.shutdown()
@@ -71,17 +72,20 @@ def refused(status, error, call, *arguments, **options):
 
 def registers_with_the_slash(bench):
     runner = bench.runner()
-    known, = bench.control("GET", "/runners")
+    (known,) = bench.control("GET", "/runners")
     assert (known["id"], known["token"], known["tag_list"]) == (runner.id, runner.token, ["a", "b"]), known
-    assert known["registered"] and not known["run_untagged"] and not known["locked"] and known["description"] == "one", known
+    assert (
+        known["registered"] and not known["run_untagged"] and not known["locked"] and known["description"] == "one"
+    ), known
     # The client verifies what it registered.
     assert known["verified"] == 1 and known["status"] == "online" and known["managers"][0]["contacted_at"], known
 
 
 def registers_without_the_slash(bench):
     made = bench.client().runners.create(
-        {"token": bench.registration_token(), "description": "two", "tag_list": "x,y", "run_untagged": "false"})
-    known, = bench.control("GET", "/runners")
+        {"token": bench.registration_token(), "description": "two", "tag_list": "x,y", "run_untagged": "false"}
+    )
+    (known,) = bench.control("GET", "/runners")
     assert (made.id, made.token, made.token_expires_at) == (known["id"], known["token"], None), made
     assert known["tag_list"] == ["x", "y"] and known["status"] == "never_contacted", known
 
@@ -105,7 +109,12 @@ def legacy_registration_can_be_gone(bench):
 
 
 def a_token_is_needed(bench):
-    for method, path in ("POST", "runners"), ("POST", "runners/verify"), ("DELETE", "runners"), ("POST", "jobs/request"):
+    for method, path in (
+        ("POST", "runners"),
+        ("POST", "runners/verify"),
+        ("DELETE", "runners"),
+        ("POST", "jobs/request"),
+    ):
         answer = requests.request(method, f"{bench.url}/api/v4/{path}", json={"info": {}}, timeout=10)
         assert (answer.status_code, answer.json()) == (400, {"error": "token is missing"}), (path, answer.text)
 
@@ -154,11 +163,14 @@ def made_runners_have_managers(bench):
     made = person.user.runners.create({"runner_type": "instance_type", "tag_list": ["a"]})
     assert made.token.startswith("glrt-"), made
     client = bench.client()
-    assert refused(400, gitlab.GitlabVerifyError, client.runners.verify, made.token).error_message == "system_id is missing"
+    assert (
+        refused(400, gitlab.GitlabVerifyError, client.runners.verify, made.token).error_message
+        == "system_id is missing"
+    )
     one = client.http_post("/runners/verify", post_data={"token": made.token, "system_id": "s_000000000001"})
     assert one == {"id": made.id, "token": made.token, "token_expires_at": None}, one
     client.http_post("/runners/verify", post_data={"token": made.token, "system_id": "s_000000000002"})
-    known, = bench.control("GET", "/runners")
+    (known,) = bench.control("GET", "/runners")
     assert [manager["system_id"] for manager in known["managers"]] == ["s_000000000001", "s_000000000002"], known
 
     def leave(system_id, token=made.token):
@@ -167,7 +179,7 @@ def made_runners_have_managers(bench):
     refused(403, gitlab.GitlabHttpError, leave, "s_000000000001", "no-such-token")
     assert leave("s_000000000001").status_code == 204
     refused(404, gitlab.GitlabHttpError, leave, "s_000000000001")
-    known, = bench.control("GET", "/runners")
+    (known,) = bench.control("GET", "/runners")
     assert len(known["managers"]) == 1, known
 
 
@@ -183,7 +195,7 @@ def people_see_runners(bench):
     runner = bench.runner()
     refused(401, gitlab.GitlabAuthenticationError, bench.client().runners.list)
     person = bench.person()
-    listed, = person.runners.list()
+    (listed,) = person.runners.list()
     assert (listed.id, listed.status, listed.online) == (runner.id, "online", True), listed
     shown = person.runners.get(runner.id)
     assert shown.tag_list == ["a", "b"] and not hasattr(shown, "token"), shown
@@ -235,11 +247,15 @@ def traces_have_no_holes(bench):
 
     assert patch("abc", None).status_code == 400
     answer = patch("abc", "0-2")
-    assert (answer.status_code, answer.headers["Range"], answer.headers["Job-Status"]) == (202, "0-3", "running"), answer.headers
+    assert (answer.status_code, answer.headers["Range"], answer.headers["Job-Status"]) == (202, "0-3", "running"), (
+        answer.headers
+    )
     answer = patch("xyz", "9-11")
     assert (answer.status_code, answer.headers["Range"]) == (416, "0-3"), answer.headers
     headers = {"JOB-TOKEN": job.token}
-    sent = requests.post(f"{bench.url}/api/v4/jobs/{job.id}/artifacts", files={"file": ("a.zip", b"zip")}, headers=headers, timeout=10)
+    sent = requests.post(
+        f"{bench.url}/api/v4/jobs/{job.id}/artifacts", files={"file": ("a.zip", b"zip")}, headers=headers, timeout=10
+    )
     got = requests.get(f"{bench.url}/api/v4/jobs/{job.id}/artifacts", headers=headers, timeout=10)
     assert (sent.status_code, got.status_code, got.content) == (201, 200, b"zip"), (sent, got)
 
@@ -262,10 +278,22 @@ def job_requests_can_fail(bench):
 
 
 CHECKS = [
-    registers_with_the_slash, registers_without_the_slash, refuses_unknown_registration_tokens,
-    legacy_registration_can_be_gone, a_token_is_needed, busy_is_tried_again, a_lost_answer_had_its_effect,
-    an_answer_can_be_late, verifies, made_runners_have_managers, unregisters, people_see_runners, gives_jobs,
-    finishes_and_cancels_jobs, traces_have_no_holes, job_requests_can_fail,
+    registers_with_the_slash,
+    registers_without_the_slash,
+    refuses_unknown_registration_tokens,
+    legacy_registration_can_be_gone,
+    a_token_is_needed,
+    busy_is_tried_again,
+    a_lost_answer_had_its_effect,
+    an_answer_can_be_late,
+    verifies,
+    made_runners_have_managers,
+    unregisters,
+    people_see_runners,
+    gives_jobs,
+    finishes_and_cancels_jobs,
+    traces_have_no_holes,
+    job_requests_can_fail,
 ]
 
 
@@ -309,7 +337,12 @@ def instead(wrong, right):
 
 def without(key):
     def change(status, body, headers):
-        return status, {name: value for name, value in body.items() if name != key} if status < 300 and body else body, headers
+        return (
+            status,
+            {name: value for name, value in body.items() if name != key} if status < 300 and body else body,
+            headers,
+        )
+
     return change
 
 

@@ -21,8 +21,11 @@ def set_state(platform, request):
 
 def make_registration_token(platform, request):
     made = request.params.get("token") or token("GR1348941")
-    platform.registration_tokens[made] = {"registrations": 0, "answer": request.params.get("answer"),
-                                          "jobs_url": request.params.get("jobs_url")}
+    platform.registration_tokens[made] = {
+        "registrations": 0,
+        "answer": request.params.get("answer"),
+        "jobs_url": request.params.get("jobs_url"),
+    }
     return 201, {"token": made}, {}
 
 
@@ -54,7 +57,7 @@ def runners(platform, _):
 
 
 def runner(platform, request, number):
-    """What the owner of a runner may change; `seen_seconds_ago` is how long it was silent."""
+    """What the owner of a runner may change, and where its jobs come from."""
     known = platform.runners.get(int(number)) or refuse_unknown("runner")
     for key in "paused", "tag_list", "run_untagged", "locked", "description", "jobs_url":
         if key in request.params:
@@ -93,6 +96,11 @@ def cancel(platform, _, number):
     return 200, job_of(platform, number).as_json(), {}
 
 
+def api_path(pattern):
+    """A path that fits the pattern of a route."""
+    return pattern.removesuffix("/?").replace("(?:/all)?", "").replace(r"(\d+)", "1")
+
+
 def make_fault(platform, request):
     """Only calls that exist can go wrong; a pattern that fits none is a slip of whoever wrote it."""
     required(request.params, "call")
@@ -104,10 +112,9 @@ def make_fault(platform, request):
         fault = Fault(request.params)
     except re.error as error:
         raise Refused(400, {"error": f"call: {error}"}) from None
-    example = [f"{method} {path.pattern.replace('(?:/all)?', '').replace('(' + chr(92) + 'd+)', '1').removesuffix('/?')}"
-               for method, path, _ in API]
-    if not any(fault.matches(call) for call in example):
-        raise Refused(400, {"error": "no call fits " + request.params["call"], "calls": example})
+    calls = [f"{method} {api_path(path.pattern)}" for method, path, _ in API]
+    if not any(fault.matches(call) for call in calls):
+        raise Refused(400, {"error": "no call fits " + request.params["call"], "calls": calls})
     platform.faults.append(fault)
     return 201, fault.as_json(), {}
 
@@ -122,21 +129,24 @@ def clear_calls(platform, _):
     return 204, None, {}
 
 
-ROUTES = [(method, re.compile("/bench" + path), call) for method, path, call in [
-    ("GET", "/state", state),
-    ("PATCH", "/state", set_state),
-    ("POST", "/registration-tokens", make_registration_token),
-    ("POST", "/access-tokens", make_access_token),
-    ("POST", "/runners", make_runner),
-    ("GET", "/runners", runners),
-    ("PATCH", r"/runners/(\d+)", runner),
-    ("POST", "/revoke", revoke),
-    ("POST", "/jobs", make_job),
-    ("GET", "/jobs", jobs),
-    ("GET", r"/jobs/(\d+)", job),
-    ("GET", r"/jobs/(\d+)/trace", trace),
-    ("POST", r"/jobs/(\d+)/cancel", cancel),
-    ("POST", "/faults", make_fault),
-    ("DELETE", "/faults", clear_faults),
-    ("DELETE", "/calls", clear_calls),
-]]
+ROUTES = [
+    (method, re.compile("/bench" + path), call)
+    for method, path, call in [
+        ("GET", "/state", state),
+        ("PATCH", "/state", set_state),
+        ("POST", "/registration-tokens", make_registration_token),
+        ("POST", "/access-tokens", make_access_token),
+        ("POST", "/runners", make_runner),
+        ("GET", "/runners", runners),
+        ("PATCH", r"/runners/(\d+)", runner),
+        ("POST", "/revoke", revoke),
+        ("POST", "/jobs", make_job),
+        ("GET", "/jobs", jobs),
+        ("GET", r"/jobs/(\d+)", job),
+        ("GET", r"/jobs/(\d+)/trace", trace),
+        ("POST", r"/jobs/(\d+)/cancel", cancel),
+        ("POST", "/faults", make_fault),
+        ("DELETE", "/faults", clear_faults),
+        ("DELETE", "/calls", clear_calls),
+    ]
+]

@@ -145,8 +145,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def record(self, address, status):
         with self.platform.lock:
-            self.platform.calls.append({"at": state.text_of(state.now()), "call": f"{self.command} {address.rstrip('/')}",
-                                        "status": status})
+            self.platform.calls.append(
+                {"at": state.text_of(state.now()), "call": f"{self.command} {address.rstrip('/')}", "status": status}
+            )
             del self.platform.calls[:-MOST_CALLS]
 
     def api_call(self, address, query, body):
@@ -217,8 +218,11 @@ def forward(base, method, path, request):
         raise api.Refused(502, {"message": "502 Bad Gateway"}) from None
     finally:
         connection.close()
-    kept = {name: answer.headers[name] for name in ("Job-Status", "Range", "X-GitLab-Trace-Update-Interval", "X-GitLab-Last-Update")
-            if name in answer.headers}
+    kept = {
+        name: answer.headers[name]
+        for name in ("Job-Status", "Range", "X-GitLab-Trace-Update-Interval", "X-GitLab-Last-Update")
+        if name in answer.headers
+    }
     if answer.headers.get_content_type() == "application/json" and data:
         return answer.status, json.loads(data), kept
     return answer.status, data or None, kept

@@ -45,8 +45,15 @@ class Manager:
         self.info.update({key: info[key] for key in known if info.get(key)})
 
     def as_json(self):
-        return {"id": self.id, "system_id": self.system_id, "ip_address": self.address, "status": status(self.contacted),
-                "created_at": text_of(self.created), "contacted_at": text_of(self.contacted), **self.info}
+        return {
+            "id": self.id,
+            "system_id": self.system_id,
+            "ip_address": self.address,
+            "status": status(self.contacted),
+            "created_at": text_of(self.created),
+            "contacted_at": text_of(self.contacted),
+            **self.info,
+        }
 
 
 def status(contacted):
@@ -79,12 +86,24 @@ class Runner:
 
     def as_json(self):
         return {
-            "id": self.id, "token": self.token, "registered": self.registered, "description": self.description,
-            "tag_list": self.tag_list, "run_untagged": self.run_untagged, "locked": self.locked, "paused": self.paused,
-            "access_level": self.access_level, "maximum_timeout": self.maximum_timeout,
-            "maintenance_note": self.maintenance_note, "status": status(self.contacted), "created_at": text_of(self.created),
-            "contacted_at": text_of(self.contacted), "verified": self.verified, "job_requests": self.requests,
-            "jobs_url": self.jobs_url, "managers": [manager.as_json() for manager in self.managers.values()],
+            "id": self.id,
+            "token": self.token,
+            "registered": self.registered,
+            "description": self.description,
+            "tag_list": self.tag_list,
+            "run_untagged": self.run_untagged,
+            "locked": self.locked,
+            "paused": self.paused,
+            "access_level": self.access_level,
+            "maximum_timeout": self.maximum_timeout,
+            "maintenance_note": self.maintenance_note,
+            "status": status(self.contacted),
+            "created_at": text_of(self.created),
+            "contacted_at": text_of(self.contacted),
+            "verified": self.verified,
+            "job_requests": self.requests,
+            "jobs_url": self.jobs_url,
+            "managers": [manager.as_json() for manager in self.managers.values()],
         }
 
 
@@ -129,11 +148,21 @@ class Job:
 
     def as_json(self):
         return {
-            "id": self.id, "status": self.status, "tags": self.tags, "project": self.project, "image": self.wanted.get("image"),
-            "script": self.script(), "runner": self.runner, "system_id": self.system_id,
-            "failure_reason": self.failure_reason, "exit_code": self.exit_code, "created_at": text_of(self.created),
-            "started_at": text_of(self.started), "finished_at": text_of(self.finished),
-            "trace": self.trace.decode(errors="replace"), "artifacts": {name: len(data) for name, data in self.artifacts.items()},
+            "id": self.id,
+            "status": self.status,
+            "tags": self.tags,
+            "project": self.project,
+            "image": self.wanted.get("image"),
+            "script": self.script(),
+            "runner": self.runner,
+            "system_id": self.system_id,
+            "failure_reason": self.failure_reason,
+            "exit_code": self.exit_code,
+            "created_at": text_of(self.created),
+            "started_at": text_of(self.started),
+            "finished_at": text_of(self.finished),
+            "trace": self.trace.decode(errors="replace"),
+            "artifacts": {name: len(data) for name, data in self.artifacts.items()},
         }
 
     def for_runner(self, url):
@@ -141,32 +170,83 @@ class Job:
         timeout = self.wanted.get("timeout", 3600)
         path = f"bench/project-{self.project}"
         variables = {
-            "CI": "true", "GITLAB_CI": "true", "CI_JOB_ID": str(self.id), "CI_JOB_NAME": self.wanted.get("name", "job"),
-            "CI_JOB_STAGE": "test", "CI_JOB_URL": f"{url}/{path}/-/jobs/{self.id}", "CI_PIPELINE_ID": str(self.id),
-            "CI_PIPELINE_URL": f"{url}/{path}/-/pipelines/{self.id}", "CI_PROJECT_ID": str(self.project),
-            "CI_PROJECT_NAME": f"project-{self.project}", "CI_PROJECT_PATH": path, "CI_PROJECT_URL": f"{url}/{path}",
-            "CI_COMMIT_SHA": "0" * 40, "CI_COMMIT_REF_NAME": "main", "CI_COMMIT_MESSAGE": "bench", "GITLAB_USER_LOGIN": "bench",
-            "CI_SERVER_URL": url, "GIT_STRATEGY": "none", **self.wanted.get("variables", {}),
+            "CI": "true",
+            "GITLAB_CI": "true",
+            "CI_JOB_ID": str(self.id),
+            "CI_JOB_NAME": self.wanted.get("name", "job"),
+            "CI_JOB_STAGE": "test",
+            "CI_JOB_URL": f"{url}/{path}/-/jobs/{self.id}",
+            "CI_PIPELINE_ID": str(self.id),
+            "CI_PIPELINE_URL": f"{url}/{path}/-/pipelines/{self.id}",
+            "CI_PROJECT_ID": str(self.project),
+            "CI_PROJECT_NAME": f"project-{self.project}",
+            "CI_PROJECT_PATH": path,
+            "CI_PROJECT_URL": f"{url}/{path}",
+            "CI_COMMIT_SHA": "0" * 40,
+            "CI_COMMIT_REF_NAME": "main",
+            "CI_COMMIT_MESSAGE": "bench",
+            "GITLAB_USER_LOGIN": "bench",
+            "CI_SERVER_URL": url,
+            "GIT_STRATEGY": "none",
+            **self.wanted.get("variables", {}),
         }
-        listed = [{"key": key, "value": str(value), "public": True, "masked": False} for key, value in variables.items()]
+        listed = [
+            {"key": key, "value": str(value), "public": True, "masked": False} for key, value in variables.items()
+        ]
         listed.append({"key": "CI_JOB_TOKEN", "value": self.token, "public": False, "masked": True})
         image = self.wanted.get("image")
         return {
-            "id": self.id, "token": self.token, "allow_git_fetch": True,
-            "job_info": {"id": self.id, "name": variables["CI_JOB_NAME"], "stage": "test", "project_id": self.project,
-                         "project_name": variables["CI_PROJECT_NAME"], "time_in_queue_seconds": 0},
-            "git_info": {"repo_url": f"{url}/{path}.git", "ref": "main", "sha": "0" * 40, "before_sha": "0" * 40,
-                         "ref_type": "branch", "refspecs": ["+refs/heads/main:refs/remotes/origin/main"], "depth": 1},
+            "id": self.id,
+            "token": self.token,
+            "allow_git_fetch": True,
+            "job_info": {
+                "id": self.id,
+                "name": variables["CI_JOB_NAME"],
+                "stage": "test",
+                "project_id": self.project,
+                "project_name": variables["CI_PROJECT_NAME"],
+                "time_in_queue_seconds": 0,
+            },
+            "git_info": {
+                "repo_url": f"{url}/{path}.git",
+                "ref": "main",
+                "sha": "0" * 40,
+                "before_sha": "0" * 40,
+                "ref_type": "branch",
+                "refspecs": ["+refs/heads/main:refs/remotes/origin/main"],
+                "depth": 1,
+            },
             "runner_info": {"timeout": timeout, "runner_session_url": None},
             "variables": listed,
-            "steps": [{"name": "script", "script": self.script(), "timeout": timeout, "when": "on_success",
-                       "allow_failure": False}],
-            "image": image and {"name": image, "entrypoint": None, "ports": [],
-                                "pull_policy": self.wanted.get("pull_policy")},
-            "services": [], "artifacts": [], "cache": [], "credentials": [], "dependencies": [], "hooks": [],
-            "features": {"trace_sections": True, "failure_reasons": ["unknown_failure", "script_failure", "api_failure",
-                         "stuck_or_timeout_failure", "runner_system_failure", "job_execution_timeout",
-                         "image_pull_failure"]},
+            "steps": [
+                {
+                    "name": "script",
+                    "script": self.script(),
+                    "timeout": timeout,
+                    "when": "on_success",
+                    "allow_failure": False,
+                }
+            ],
+            "image": image
+            and {"name": image, "entrypoint": None, "ports": [], "pull_policy": self.wanted.get("pull_policy")},
+            "services": [],
+            "artifacts": [],
+            "cache": [],
+            "credentials": [],
+            "dependencies": [],
+            "hooks": [],
+            "features": {
+                "trace_sections": True,
+                "failure_reasons": [
+                    "unknown_failure",
+                    "script_failure",
+                    "api_failure",
+                    "stuck_or_timeout_failure",
+                    "runner_system_failure",
+                    "job_execution_timeout",
+                    "image_pull_failure",
+                ],
+            },
         }
 
 

@@ -65,7 +65,10 @@ class Engine(http.server.BaseHTTPRequestHandler):
             return self.answer(200, {refused: "no such image"})
         if path.startswith("/images/"):
             missing = "missing" in path
-            return self.answer(404 if missing else 200, {"message": "No such image"} if missing else {"Id": "sha256:1", "RepoDigests": []})
+            return self.answer(
+                404 if missing else 200,
+                {"message": "No such image"} if missing else {"Id": "sha256:1", "RepoDigests": []},
+            )
         if path == "/volumes/create":
             return self.answer(201, body)
         if path == "/containers/create":
@@ -120,19 +123,39 @@ class Bench:
         threading.Thread(target=self.engine.serve_forever, args=(0.02,), daemon=True).start()
 
     def environment(self, **variables):
-        return {"PATH": "/usr/bin:/bin", "CONFIG_FILE": str(self.config), "PYTHONDONTWRITEBYTECODE": "1",
-                "DOCKER_HOST": f"unix://{self.folder}/docker.sock", **variables}
+        return {
+            "PATH": "/usr/bin:/bin",
+            "CONFIG_FILE": str(self.config),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DOCKER_HOST": f"unix://{self.folder}/docker.sock",
+            **variables,
+        }
 
     def run(self, *arguments, code=0, **variables):
         """What a command says; it must end with `code`."""
-        ended = subprocess.run([sys.executable, RUNNER, *arguments], env=self.environment(**variables), text=True,
-                               capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        ended = subprocess.run(
+            [sys.executable, RUNNER, *arguments],
+            env=self.environment(**variables),
+            text=True,
+            capture_output=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
         assert ended.returncode == code, (arguments, ended.returncode, ended.stderr)
         return ended.stdout + ended.stderr
 
     def register(self, *more, code=0, **variables):
-        return self.run("register", "--non-interactive", f"--url={self.url}", "--executor=docker", "--docker-image=job",
-                        "--description=agent", *more, code=code, **variables)
+        return self.run(
+            "register",
+            "--non-interactive",
+            f"--url={self.url}",
+            "--executor=docker",
+            "--docker-image=job",
+            "--description=agent",
+            *more,
+            code=code,
+            **variables,
+        )
 
     def made(self, **settings):
         return self.post("runners", {"tag_list": ["a"], **settings})
@@ -141,8 +164,9 @@ class Bench:
         return self.post("registration-tokens", {})["token"]
 
     def post(self, path, body):
-        request = urllib.request.Request(f"{self.url}/bench/{path}", json.dumps(body).encode(),
-                                         {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.url}/bench/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read() or b"null")
 
@@ -161,8 +185,9 @@ class Bench:
             self.register(CI_SERVER_TOKEN=self.made()["token"])
         self.set(check_interval=1, **settings)
         self.log = open(self.folder / "log", "w+")
-        self.service = subprocess.Popen([sys.executable, RUNNER, "run"], env=self.environment(), stderr=self.log,
-                                        stdin=subprocess.DEVNULL)
+        self.service = subprocess.Popen(
+            [sys.executable, RUNNER, "run"], env=self.environment(), stderr=self.log, stdin=subprocess.DEVNULL
+        )
 
     def set(self, **settings):
         """Takes the place of lines at the top of config.toml."""
@@ -205,19 +230,27 @@ class Bench:
 
 def registers_what_was_made_on_the_platform(bench):
     made = bench.made()
-    said = bench.register(CI_SERVER_TOKEN=made["token"], CI_SERVER_TLS_CA_FILE="/etc/ssl/certs/ca-certificates.crt"
-                          if os.path.exists("/etc/ssl/certs/ca-certificates.crt") else "")
+    said = bench.register(
+        CI_SERVER_TOKEN=made["token"],
+        CI_SERVER_TLS_CA_FILE="/etc/ssl/certs/ca-certificates.crt"
+        if os.path.exists("/etc/ssl/certs/ca-certificates.crt")
+        else "",
+    )
     assert "Verifying runner... is valid" in said and "Runner registered successfully" in said, said
     config = bench.written()
-    runner, = config["runners"]
-    assert (config["concurrent"], config["check_interval"], config["session_server"]) == (1, 0, {"session_timeout": 1800})
+    (runner,) = config["runners"]
+    assert (config["concurrent"], config["check_interval"], config["session_server"]) == (
+        1,
+        0,
+        {"session_timeout": 1800},
+    )
     wanted = {"name": "agent", "url": bench.url, "id": made["id"], "token": made["token"], "executor": "docker"}
     assert wanted.items() <= runner.items() and runner["token_obtained_at"].tzinfo, runner
     assert runner["docker"]["image"] == "job" and runner["docker"]["volumes"] == ["/cache"], runner
     assert stat.S_IMODE(bench.config.stat().st_mode) == 0o600
     system_id = (bench.folder / ".runner_system_id").read_text()
     assert re.fullmatch("[sr]_[0-9A-Za-z]{12}", system_id), system_id
-    known, = bench.state()["runners"]
+    (known,) = bench.state()["runners"]
     assert [manager["system_id"] for manager in known["managers"]] == [system_id], known
     # Again: a second section, the same manager, and a warning.
     said = bench.register(CI_SERVER_TOKEN=made["token"])
@@ -227,11 +260,21 @@ def registers_what_was_made_on_the_platform(bench):
 
 def refuses_what_the_platform_says_of_made_runners(bench):
     token = bench.made()["token"]
-    flags = ["--locked=false", "--access-level=ref_protected", "--run-untagged", "--maximum-timeout=600", "--paused",
-             "--tag-list=a", "--maintenance-note=b"]
+    flags = [
+        "--locked=false",
+        "--access-level=ref_protected",
+        "--run-untagged",
+        "--maximum-timeout=600",
+        "--paused",
+        "--tag-list=a",
+        "--maintenance-note=b",
+    ]
     for flag in flags:
         said = bench.register(flag, code=1, CI_SERVER_TOKEN=token)
-        assert "FATAL: Runner configuration other than name and executor configuration is reserved" in said, (flag, said)
+        assert "FATAL: Runner configuration other than name and executor configuration is reserved" in said, (
+            flag,
+            said,
+        )
     assert not bench.config.exists() and bench.state()["counts"] == {}, bench.state()["counts"]
     said = bench.register(*flags, REGISTRATION_TOKEN=token)
     assert "command line parameters being ignored" in said, said
@@ -239,19 +282,28 @@ def refuses_what_the_platform_says_of_made_runners(bench):
 
 
 def registers_itself(bench):
-    said = bench.register("--tag-list=b,a", "--run-untagged=false", "--locked=false", REGISTRATION_TOKEN=bench.registration_token())
+    said = bench.register(
+        "--tag-list=b,a", "--run-untagged=false", "--locked=false", REGISTRATION_TOKEN=bench.registration_token()
+    )
     assert "Registering runner... succeeded" in said and "deprecated" in said, said
-    known, = bench.state()["runners"]
-    runner, = bench.written()["runners"]
+    (known,) = bench.state()["runners"]
+    (runner,) = bench.written()["runners"]
     assert (runner["token"], runner["id"]) == (known["token"], known["id"]) and known["registered"], known
-    assert (known["tag_list"], known["run_untagged"], known["locked"], known["description"]) == (["a", "b"], False, False, "agent")
+    assert (known["tag_list"], known["run_untagged"], known["locked"], known["description"]) == (
+        ["a", "b"],
+        False,
+        False,
+        "agent",
+    )
     assert "is alive" in bench.run("verify")
     assert known["token"] in bench.run("list")
 
 
 def says_why_it_could_not_register(bench):
     said = bench.register(code=2, REGISTRATION_TOKEN="no-such-token")
-    assert "Registering runner... forbidden (check registration token)" in said and "PANIC: Failed to register" in said, said
+    assert (
+        "Registering runner... forbidden (check registration token)" in said and "PANIC: Failed to register" in said
+    ), said
     bench.platform.legacy = False
     said = bench.register(code=2, REGISTRATION_TOKEN=bench.registration_token())
     assert "Registering runner... failed" in said and "410 Gone - runner registration disallowed" in said, said
@@ -289,9 +341,12 @@ def unregisters(bench):
     said = bench.run("unregister", "--all-runners")
     assert said.count("Failed to unregister runner agent") == 2 and len(bench.written()["runners"]) == 2, said
     said = bench.run("unregister", "--all-runners")
-    assert "Unregistering runner manager from GitLab succeeded" in said and "Unregistering runner from GitLab succeeded" in said, said
+    assert (
+        "Unregistering runner manager from GitLab succeeded" in said
+        and "Unregistering runner from GitLab succeeded" in said
+    ), said
     assert "runners" not in bench.written() and bench.written()["concurrent"] == 1
-    known, = bench.state()["runners"]
+    (known,) = bench.state()["runners"]
     assert known["id"] == made["id"] and known["managers"] == [], known
 
 
@@ -301,14 +356,25 @@ def runs_jobs(bench):
     foreign = bench.job(tags=["other"])
     bench.until("jobs", lambda: all(bench.status(job) in ("success", "failed") for job in (good, bad, missing)))
     jobs = {job["id"]: job for job in bench.state()["jobs"]}
-    assert jobs[good]["status"] == "success" and "hello" in jobs[good]["trace"] and jobs[good]["trace"].endswith("Job succeeded\x1b[0;m\n")
+    assert (
+        jobs[good]["status"] == "success"
+        and "hello" in jobs[good]["trace"]
+        and jobs[good]["trace"].endswith("Job succeeded\x1b[0;m\n")
+    )
     assert (jobs[bad]["failure_reason"], jobs[bad]["exit_code"]) == ("script_failure", 1), jobs[bad]
     assert jobs[missing]["failure_reason"] == "image_pull_failure", jobs[missing]
     assert jobs[foreign]["status"] == "pending"
     labels = next(iter(bench.containers.values()))["settings"]["Labels"]
     prefix = "com.gitlab.gitlab-runner."
-    assert labels[prefix + "managed"] == "true" and labels[prefix + "job.id"] == str(good) and labels[prefix + "type"] == "build", labels
-    assert all(name.startswith("runner-") and name.endswith("-build") and known["removed"] for name, known in bench.containers.items())
+    assert (
+        labels[prefix + "managed"] == "true"
+        and labels[prefix + "job.id"] == str(good)
+        and labels[prefix + "type"] == "build"
+    ), labels
+    assert all(
+        name.startswith("runner-") and name.endswith("-build") and known["removed"]
+        for name, known in bench.containers.items()
+    )
     said = bench.said()
     assert "Checking for jobs... received" in said and "WARNING: Job failed: exit code 1" in said, said
 
@@ -382,7 +448,9 @@ def jobs_fail_without_docker(bench):
     job = bench.job()
     bench.until("job", lambda: bench.status(job) == "failed")
     known = bench.state()["jobs"][0]
-    assert known["failure_reason"] == "runner_system_failure" and "Cannot connect to the Docker daemon" in known["trace"], known
+    assert (
+        known["failure_reason"] == "runner_system_failure" and "Cannot connect to the Docker daemon" in known["trace"]
+    ), known
 
 
 def has_metrics(bench):
@@ -396,14 +464,26 @@ def has_metrics(bench):
         text = answer.read().decode()
     assert "gitlab_runner_concurrent 2\n" in text and 'version="19.3.0"' in text, text
     assert re.search(r"^gitlab_runner_jobs\{.*\} 1$", text, re.M), text
-    assert re.search(r'^gitlab_runner_api_request_statuses_total\{endpoint="request_job",.*status="201".*\} 1$', text, re.M), text
+    assert re.search(
+        r'^gitlab_runner_api_request_statuses_total\{endpoint="request_job",.*status="201".*\} 1$', text, re.M
+    ), text
 
 
 CHECKS = [
-    registers_what_was_made_on_the_platform, refuses_what_the_platform_says_of_made_runners, registers_itself,
-    says_why_it_could_not_register, verifies, unregisters, runs_jobs, says_nothing_while_there_is_nothing,
-    takes_more_jobs_at_once_when_told, finishes_what_runs_when_asked_to_quit, stops_canceled_jobs,
-    leaves_alone_who_refuses_it, jobs_fail_without_docker, has_metrics,
+    registers_what_was_made_on_the_platform,
+    refuses_what_the_platform_says_of_made_runners,
+    registers_itself,
+    says_why_it_could_not_register,
+    verifies,
+    unregisters,
+    runs_jobs,
+    says_nothing_while_there_is_nothing,
+    takes_more_jobs_at_once_when_told,
+    finishes_what_runs_when_asked_to_quit,
+    stops_canceled_jobs,
+    leaves_alone_who_refuses_it,
+    jobs_fail_without_docker,
+    has_metrics,
 ]
 
 

@@ -14,20 +14,48 @@ import settings
 COMMON = {"config": "CONFIG_FILE", "debug": "DEBUG", "log-level": "LOG_LEVEL", "log-format": "LOG_FORMAT"}
 RUNNER = {"name": "RUNNER_NAME", "url": "CI_SERVER_URL", "token": "CI_SERVER_TOKEN"}
 REGISTER = RUNNER | {
-    "registration-token": "REGISTRATION_TOKEN", "non-interactive": "REGISTER_NON_INTERACTIVE", "executor": "RUNNER_EXECUTOR",
-    "leave-runner": "REGISTER_LEAVE_RUNNER", "limit": "RUNNER_LIMIT", "request-concurrency": "RUNNER_REQUEST_CONCURRENCY",
-    "tls-ca-file": "CI_SERVER_TLS_CA_FILE", "docker-image": "DOCKER_IMAGE", "docker-volumes": "DOCKER_VOLUMES",
-    "docker-privileged": "DOCKER_PRIVILEGED", "docker-pull-policy": "DOCKER_PULL_POLICY",
-    "docker-network-mode": "DOCKER_NETWORK_MODE", "tag-list": "RUNNER_TAG_LIST", "run-untagged": "REGISTER_RUN_UNTAGGED",
-    "locked": "REGISTER_LOCKED", "access-level": "REGISTER_ACCESS_LEVEL", "maximum-timeout": "REGISTER_MAXIMUM_TIMEOUT",
-    "paused": "REGISTER_PAUSED", "maintenance-note": "REGISTER_MAINTENANCE_NOTE", "output-limit": "RUNNER_OUTPUT_LIMIT",
+    "registration-token": "REGISTRATION_TOKEN",
+    "non-interactive": "REGISTER_NON_INTERACTIVE",
+    "executor": "RUNNER_EXECUTOR",
+    "leave-runner": "REGISTER_LEAVE_RUNNER",
+    "limit": "RUNNER_LIMIT",
+    "request-concurrency": "RUNNER_REQUEST_CONCURRENCY",
+    "tls-ca-file": "CI_SERVER_TLS_CA_FILE",
+    "docker-image": "DOCKER_IMAGE",
+    "docker-volumes": "DOCKER_VOLUMES",
+    "docker-privileged": "DOCKER_PRIVILEGED",
+    "docker-pull-policy": "DOCKER_PULL_POLICY",
+    "docker-network-mode": "DOCKER_NETWORK_MODE",
+    "tag-list": "RUNNER_TAG_LIST",
+    "run-untagged": "REGISTER_RUN_UNTAGGED",
+    "locked": "REGISTER_LOCKED",
+    "access-level": "REGISTER_ACCESS_LEVEL",
+    "maximum-timeout": "REGISTER_MAXIMUM_TIMEOUT",
+    "paused": "REGISTER_PAUSED",
+    "maintenance-note": "REGISTER_MAINTENANCE_NOTE",
+    "output-limit": "RUNNER_OUTPUT_LIMIT",
 }
 VERIFY = RUNNER | {"delete": "", "tls-ca-file": "CI_SERVER_TLS_CA_FILE"}
 UNREGISTER = RUNNER | {"all-runners": "", "tls-ca-file": "CI_SERVER_TLS_CA_FILE"}
-RUN = {"user": "RUN_USER", "working-directory": "WORKING_DIRECTORY", "listen-address": "LISTEN_ADDRESS", "service": "",
-       "syslog": ""}
-SWITCHES = {"debug", "non-interactive", "leave-runner", "docker-privileged", "run-untagged", "locked", "paused", "delete",
-            "all-runners", "syslog"}
+RUN = {
+    "user": "RUN_USER",
+    "working-directory": "WORKING_DIRECTORY",
+    "listen-address": "LISTEN_ADDRESS",
+    "service": "",
+    "syslog": "",
+}
+SWITCHES = {
+    "debug",
+    "non-interactive",
+    "leave-runner",
+    "docker-privileged",
+    "run-untagged",
+    "locked",
+    "paused",
+    "delete",
+    "all-runners",
+    "syslog",
+}
 SHORT = {"c": "config", "u": "url", "t": "token", "r": "registration-token", "n": "name", "d": "working-directory"}
 OTHER_NAMES = {"description": "name"}
 LISTS = {"docker-volumes", "docker-pull-policy"}
@@ -37,18 +65,21 @@ RESERVED = (
     "--run-untagged, --maximum-timeout, --paused, --tag-list, and --maintenance-note) and cannot be specified when "
     "registering with a runner authentication token. This configuration is specified on the GitLab server. Please try "
     "again without specifying any of those arguments. For more information, see "
-    "https://docs.gitlab.com/ci/runners/new_creation_workflow/#changes-to-the-gitlab-runner-register-command-syntax")
+    "https://docs.gitlab.com/ci/runners/new_creation_workflow/#changes-to-the-gitlab-runner-register-command-syntax"
+)
 IGNORED = (
     "You have specified an authentication token in the legacy parameter --registration-token. This has triggered the "
     "'legacy-compatible registration process' which has resulted in the following command line parameters being ignored: "
     "--locked, --access-level, --run-untagged, --maximum-timeout, --paused, --tag-list, and --maintenance-note. For more "
     "information, see https://docs.gitlab.com/ci/runners/new_creation_workflow/#changes-to-the-gitlab-runner-register-"
     "command-syntax These parameters and the legacy-compatible registration process will be removed in a future GitLab "
-    "Runner release. ")
+    "Runner release. "
+)
 DEPRECATED = (
     "Support for registration tokens and runner parameters in the 'register' command has been deprecated in GitLab Runner "
     "15.6 and will be replaced with support for authentication tokens. For more information, see "
-    "https://docs.gitlab.com/ci/runners/new_creation_workflow/")
+    "https://docs.gitlab.com/ci/runners/new_creation_workflow/"
+)
 
 
 def truth(text):
@@ -71,7 +102,9 @@ def parsed(arguments, known):
         if word.startswith("--") and name == "n" or (word == "-n" and "non-interactive" in known):
             name = "non-interactive"
         if not word.startswith("-") or name not in known:
-            log.fatal(f"flag provided but not defined: {word}" if word.startswith("-") else f"No help topic for '{word}'")
+            log.fatal(
+                f"flag provided but not defined: {word}" if word.startswith("-") else f"No help topic for '{word}'"
+            )
         if not given:
             text = "true" if name in SWITCHES else rest.pop(0) if rest else log.fatal(f"flag needs an argument: {word}")
         if name in LISTS:
@@ -87,7 +120,14 @@ def parsed(arguments, known):
 
 
 def platform():
-    log.info("Runtime platform", arch="amd64", os="linux", pid=os.getpid(), revision=network.revision(), version=network.version())
+    log.info(
+        "Runtime platform",
+        arch="amd64",
+        os="linux",
+        pid=os.getpid(),
+        revision=network.revision(),
+        version=network.version(),
+    )
 
 
 def mode():
@@ -130,11 +170,18 @@ def register(said):
         else:
             log.warning(DEPRECATED)
             tags = said.get("tag-list", "")
-            known = client.register({
-                "description": runner["name"], "tag_list": tags, "locked": said.get("locked", True),
-                "run_untagged": said.get("run-untagged", False) or not tags, "paused": said.get("paused", False),
-                "access_level": said.get("access-level", ""), "maximum_timeout": int(said.get("maximum-timeout", 0)),
-                "maintenance_note": said.get("maintenance-note", "")})
+            known = client.register(
+                {
+                    "description": runner["name"],
+                    "tag_list": tags,
+                    "locked": said.get("locked", True),
+                    "run_untagged": said.get("run-untagged", False) or not tags,
+                    "paused": said.get("paused", False),
+                    "access_level": said.get("access-level", ""),
+                    "maximum_timeout": int(said.get("maximum-timeout", 0)),
+                    "maintenance_note": said.get("maintenance-note", ""),
+                }
+            )
             if known is None:
                 log.panic("Failed to register the runner.")
     runner["id"] = known.get("id", 0)
@@ -156,8 +203,10 @@ def register(said):
         log.panic("Invalid executor specified")
     config.setdefault("runners", []).append(runner)
     settings.save(path, config)
-    log.info("Runner registered successfully. Feel free to start it, but if it's running already the config should be "
-             "automatically reloaded!")
+    log.info(
+        "Runner registered successfully. Feel free to start it, but if it's running already the config should be "
+        "automatically reloaded!"
+    )
     log.info(f'Configuration (with the authentication token) was saved in "{path}"')
 
 
@@ -165,8 +214,15 @@ def docker_settings(said):
     volumes = said.get("docker-volumes", [])
     if not any(volume.split(":")[-1] == "/cache" for volume in volumes):
         volumes = [*volumes, "/cache"]
-    made = {"tls_verify": False, "image": said["docker-image"], "privileged": said.get("docker-privileged", False),
-            "disable_entrypoint_overwrite": False, "oom_kill_disable": False, "disable_cache": False, "volumes": volumes}
+    made = {
+        "tls_verify": False,
+        "image": said["docker-image"],
+        "privileged": said.get("docker-privileged", False),
+        "disable_entrypoint_overwrite": False,
+        "oom_kill_disable": False,
+        "disable_cache": False,
+        "volumes": volumes,
+    }
     if said.get("docker-pull-policy"):
         made["pull_policy"] = said["docker-pull-policy"]
     if said.get("docker-network-mode"):
@@ -180,8 +236,11 @@ def selected(said, config):
     # In an image the address is often in the environment for other commands, so it alone selects nothing.
     if not said.get("name") and not said.get("token"):
         return runners
-    found = [runner for runner in runners if said.get("name") in (None, runner.get("name"))
-             and said.get("token") in (None, runner.get("token"))]
+    found = [
+        runner
+        for runner in runners
+        if said.get("name") in (None, runner.get("name")) and said.get("token") in (None, runner.get("token"))
+    ]
     return found or log.fatal("No runner matches the filtering parameters")
 
 
@@ -228,7 +287,9 @@ def unregister(said):
 def list_runners(said):
     log.info("Listing configured runners", ConfigFile=said["config"])
     for runner in settings.load(said["config"]).get("runners", []):
-        log.info(runner.get("name", ""), Executor=runner.get("executor"), Token=runner.get("token"), URL=runner.get("url"))
+        log.info(
+            runner.get("name", ""), Executor=runner.get("executor"), Token=runner.get("token"), URL=runner.get("url")
+        )
 
 
 def run(said):
@@ -238,12 +299,19 @@ def run(said):
 def version(*_):
     number = network.version()
     branch = "-".join(number.split(".")[:2]) + "-stable"
-    print(f"Version:      {number}\nGit revision: {network.revision()}\nGit branch:   {branch}\nGO version:   none (bench)\n"
-          "Built:        2026-11-01T00:00:00Z\nOS/Arch:      linux/amd64")
+    print(
+        f"Version:      {number}\nGit revision: {network.revision()}\nGit branch:   {branch}\nGO version:   none (bench)\n"
+        "Built:        2026-11-01T00:00:00Z\nOS/Arch:      linux/amd64"
+    )
 
 
-COMMANDS = {"register": (register, REGISTER), "verify": (verify, VERIFY), "unregister": (unregister, UNREGISTER),
-            "list": (list_runners, {}), "run": (run, RUN)}
+COMMANDS = {
+    "register": (register, REGISTER),
+    "verify": (verify, VERIFY),
+    "unregister": (unregister, UNREGISTER),
+    "list": (list_runners, {}),
+    "run": (run, RUN),
+}
 
 
 def main(arguments):

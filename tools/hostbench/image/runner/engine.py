@@ -54,8 +54,9 @@ class Engine:
         except OSError as problem:
             connection.close()
             if isinstance(problem, (FileNotFoundError, ConnectionRefusedError)):
-                raise EngineError(0, f"Cannot connect to the Docker daemon at unix://{self.path}. Is the docker daemon "
-                                     "running?") from None
+                raise EngineError(
+                    0, f"Cannot connect to the Docker daemon at unix://{self.path}. Is the docker daemon running?"
+                ) from None
             raise EngineError(0, f"error during connect: {problem}") from None
         if answer.status >= 400:
             text = answer.read().decode(errors="replace")
@@ -121,8 +122,11 @@ def login(repository):
     """The login for the registry of an image, from the file that `docker login` writes, as a header has it."""
     first = repository.split("/")[0]
     registry = first if "/" in repository and ("." in first or ":" in first or first == "localhost") else "docker.io"
-    places = ["https://index.docker.io/v1/", "index.docker.io", "docker.io"] if registry == "docker.io" else [
-        registry, f"https://{registry}", f"https://{registry}/v1/", f"https://{registry}/v2/"]
+    places = (
+        ["https://index.docker.io/v1/", "index.docker.io", "docker.io"]
+        if registry == "docker.io"
+        else [registry, f"https://{registry}", f"https://{registry}/v1/", f"https://{registry}/v2/"]
+    )
     try:
         with open(os.path.expanduser("~/.docker/config.json")) as file:
             known = json.load(file).get("auths", {})

@@ -34,8 +34,11 @@ class Trace:
         self.aborted = None
         self.over = threading.Event()
         self._lock, self._sending = threading.Lock(), threading.Lock()
-        self._hidden = [variable["value"].encode() for variable in job.get("variables", [])
-                        if variable.get("masked") and variable.get("value")]
+        self._hidden = [
+            variable["value"].encode()
+            for variable in job.get("variables", [])
+            if variable.get("masked") and variable.get("value")
+        ]
         self._sender = threading.Thread(target=self._send_on, daemon=True)
         self._sender.start()
 
@@ -110,11 +113,20 @@ class Job:
     def labels(self, kind):
         git = self.job.get("git_info", {})
         known = {
-            "job.id": self.id, "job.url": self.variables.get("CI_JOB_URL", ""), "job.sha": git.get("sha", ""),
-            "job.before_sha": git.get("before_sha", ""), "job.ref": git.get("ref", ""),
-            "job.timeout": settings.duration(self.timeout()), "project.id": self.project, "project.runner_id": self.slot,
-            "pipeline.id": self.variables.get("CI_PIPELINE_ID", ""), "runner.id": self.client.short,
-            "runner.local_id": self.slot, "runner.system_id": self.client.system_id, "managed": "true", "type": kind,
+            "job.id": self.id,
+            "job.url": self.variables.get("CI_JOB_URL", ""),
+            "job.sha": git.get("sha", ""),
+            "job.before_sha": git.get("before_sha", ""),
+            "job.ref": git.get("ref", ""),
+            "job.timeout": settings.duration(self.timeout()),
+            "project.id": self.project,
+            "project.runner_id": self.slot,
+            "pipeline.id": self.variables.get("CI_PIPELINE_ID", ""),
+            "runner.id": self.client.short,
+            "runner.local_id": self.slot,
+            "runner.system_id": self.client.system_id,
+            "managed": "true",
+            "type": kind,
         }
         return {PREFIX + key: str(value) for key, value in known.items()}
 
@@ -169,13 +181,19 @@ class Job:
     def script(self):
         trace = self.trace
         trace.line(f"\x1b[0KRunning with gitlab-runner {network.version()} ({network.revision()})\x1b[0;m")
-        trace.line(f"\x1b[0K  on {self.client.runner.get('name', '')} {self.client.short}, system ID: {self.client.system_id}\x1b[0;m")
+        trace.line(
+            f"\x1b[0K  on {self.client.runner.get('name', '')} {self.client.short}, system ID: {self.client.system_id}\x1b[0;m"
+        )
         wanted = (self.job.get("image") or {}).get("name") or self.docker.get("image", "")
-        trace.line(f"\x1b[0K\x1b[36;1mPreparing the \"docker\" executor\x1b[0;m\nUsing Docker executor with image {wanted} ...")
+        trace.line(
+            f'\x1b[0K\x1b[36;1mPreparing the "docker" executor\x1b[0;m\nUsing Docker executor with image {wanted} ...'
+        )
         image = self.pulled(wanted)
         self.container = self.engine.create(f"{self.unique}-{secrets.token_hex(8)}-build", self.container_of(image))
-        trace.line(f"Preparing environment\nRunning on {self.container[:12]} via {self.client.runner.get('name', '')}...")
-        trace.line("Executing \"step_script\" stage of the job script")
+        trace.line(
+            f"Preparing environment\nRunning on {self.container[:12]} via {self.client.runner.get('name', '')}..."
+        )
+        trace.line('Executing "step_script" stage of the job script')
         self.engine.call("POST", f"/containers/{self.container}/start")
         reader = threading.Thread(target=self.read, daemon=True)
         reader.start()
@@ -198,8 +216,11 @@ class Job:
         asked = [asked] if isinstance(asked, str) else asked
         allowed = self.docker.get("allowed_pull_policies") or said
         if any(policy not in allowed for policy in asked):
-            raise Stopped("runner_system_failure", f"failed to pull image: pull_policy ({asked}) defined in GitLab pipeline "
-                          f"config is not one of the allowed_pull_policies ({allowed})")
+            raise Stopped(
+                "runner_system_failure",
+                f"failed to pull image: pull_policy ({asked}) defined in GitLab pipeline "
+                f"config is not one of the allowed_pull_policies ({allowed})",
+            )
         return asked or said
 
     def pulled(self, name):
@@ -207,7 +228,7 @@ class Job:
         policies, problems = self.policies(), []
         for attempt, policy in enumerate(policies, 1):
             if attempt > 1:
-                self.trace.line(f"Attempt #{attempt}: Trying \"{policy}\" pull policy")
+                self.trace.line(f'Attempt #{attempt}: Trying "{policy}" pull policy')
             try:
                 image = None if policy == "always" else self.engine.image(name)
                 if image is None:
@@ -217,7 +238,7 @@ class Job:
                     self.engine.pull(name)
                     image = self.engine.image(name)
                 else:
-                    self.trace.line(f"Using locally found image version due to \"{policy}\" pull policy")
+                    self.trace.line(f'Using locally found image version due to "{policy}" pull policy')
                 digest = (image.get("RepoDigests") or [""])[0]
                 self.trace.line(f"Using docker image {image['Id']} for {name} with digest {digest} ...")
                 return image["Id"]
@@ -225,9 +246,11 @@ class Job:
                 if problem.status == 0:
                     raise
                 problems.append(str(problem))
-                self.trace.line(f"\x1b[0;33mWARNING: Failed to pull image with policy \"{policy}\": {problem}\x1b[0;m")
-        raise Stopped("image_pull_failure", f"failed to pull image \"{name}\" with specified policies "
-                      f"[{' '.join(policies)}]: {problems[-1]}")
+                self.trace.line(f'\x1b[0;33mWARNING: Failed to pull image with policy "{policy}": {problem}\x1b[0;m')
+        raise Stopped(
+            "image_pull_failure",
+            f'failed to pull image "{name}" with specified policies [{" ".join(policies)}]: {problems[-1]}',
+        )
 
     def volumes(self):
         """Binds as given; a path alone is a cache, in a volume with our labels that stays."""
@@ -238,28 +261,48 @@ class Job:
             elif not self.docker.get("disable_cache"):
                 mark = hashlib.md5(volume.encode()).hexdigest()
                 name = f"{self.unique}-cache-{mark}"
-                self.engine.call("POST", "/volumes/create", {"Name": name, "Labels": self.labels("cache") | {
-                    PREFIX + "destination": volume}})
+                self.engine.call(
+                    "POST",
+                    "/volumes/create",
+                    {"Name": name, "Labels": self.labels("cache") | {PREFIX + "destination": volume}},
+                )
                 binds.append(f"{name}:{volume}")
         return binds
 
     def container_of(self, image):
-        lines = [line for step in self.job.get("steps", []) if step.get("when") != "on_failure" for line in step["script"]]
-        text = "set -e\nmkdir -p \"$CI_PROJECT_DIR\" && cd \"$CI_PROJECT_DIR\"\n"
+        lines = [
+            line for step in self.job.get("steps", []) if step.get("when") != "on_failure" for line in step["script"]
+        ]
+        text = 'set -e\nmkdir -p "$CI_PROJECT_DIR" && cd "$CI_PROJECT_DIR"\n'
         for line in lines:
             shown = line.replace("'", "'\"'\"'")
             text += f"printf '%s\\n' '$ {shown}'\n{line}\n"
-        variables = {"CI_PROJECT_DIR": "/builds/" + self.variables.get("CI_PROJECT_PATH", "project"), "CI_SERVER": "yes",
-                     "CI_RUNNER_VERSION": network.version(), "CI_RUNNER_DESCRIPTION": self.client.runner.get("name", ""),
-                     **self.variables}
-        host = {"Binds": self.volumes(), "Privileged": self.docker.get("privileged", False),
-                "NetworkMode": self.docker.get("network_mode") or "default", "RestartPolicy": {"Name": "no"},
-                "ExtraHosts": self.docker.get("extra_hosts") or [], "Memory": size(self.docker.get("memory")),
-                "NanoCpus": int(float(self.docker.get("cpus") or 0) * 1e9)}
+        variables = {
+            "CI_PROJECT_DIR": "/builds/" + self.variables.get("CI_PROJECT_PATH", "project"),
+            "CI_SERVER": "yes",
+            "CI_RUNNER_VERSION": network.version(),
+            "CI_RUNNER_DESCRIPTION": self.client.runner.get("name", ""),
+            **self.variables,
+        }
+        host = {
+            "Binds": self.volumes(),
+            "Privileged": self.docker.get("privileged", False),
+            "NetworkMode": self.docker.get("network_mode") or "default",
+            "RestartPolicy": {"Name": "no"},
+            "ExtraHosts": self.docker.get("extra_hosts") or [],
+            "Memory": size(self.docker.get("memory")),
+            "NanoCpus": int(float(self.docker.get("cpus") or 0) * 1e9),
+        }
         environment = [f"{key}={value}" for key, value in variables.items()]
         environment += self.client.runner.get("environment") or []
-        return {"Image": image, "Cmd": ["sh", "-c", text], "Env": environment, "Labels": self.labels("build"),
-                "Hostname": self.unique[:63], "HostConfig": host}
+        return {
+            "Image": image,
+            "Cmd": ["sh", "-c", text],
+            "Env": environment,
+            "Labels": self.labels("build"),
+            "Hostname": self.unique[:63],
+            "HostConfig": host,
+        }
 
     def clean(self):
         if self.container:

@@ -102,7 +102,9 @@ class Multi:
                     while self.ask(client) and self.signals.empty():
                         pass
             try:
-                got = self.signals.get(timeout=max(0.05, min(self.interval(), RELOAD_INTERVAL) - (time.monotonic() - now)))
+                got = self.signals.get(
+                    timeout=max(0.05, min(self.interval(), RELOAD_INTERVAL) - (time.monotonic() - now))
+                )
             except queue.Empty:
                 continue
             if got != signal.SIGHUP:
@@ -124,7 +126,9 @@ class Multi:
         limit = client.runner.get("unhealthy_requests_limit") or UNHEALTHY_REQUESTS
         if health.failures < limit:
             return True
-        if time.monotonic() - health.last > settings.seconds(client.runner.get("unhealthy_interval"), UNHEALTHY_INTERVAL):
+        if time.monotonic() - health.last > settings.seconds(
+            client.runner.get("unhealthy_interval"), UNHEALTHY_INTERVAL
+        ):
             log.warning(f'Runner "{client.url}{client.short}" is not healthy, but check for a new job will be forced!')
             health.failures, health.last = 0, time.monotonic()
             return True
@@ -139,8 +143,11 @@ class Multi:
         limit = client.runner.get("unhealthy_requests_limit") or UNHEALTHY_REQUESTS
         if health.failures >= limit:
             pause = settings.duration(settings.seconds(client.runner.get("unhealthy_interval"), UNHEALTHY_INTERVAL))
-            log.error(f'Runner "{client.url}{client.short}" is unhealthy and will be disabled for {pause} seconds!',
-                      unhealthy_requests=health.failures, unhealthy_requests_limit=limit)
+            log.error(
+                f'Runner "{client.url}{client.short}" is unhealthy and will be disabled for {pause} seconds!',
+                unhealthy_requests=health.failures,
+                unhealthy_requests_limit=limit,
+            )
 
     def ask(self, client):
         """Asks for one job; true if there was one, for then there may be more."""
@@ -179,9 +186,13 @@ class Multi:
                 except queue.Empty:
                     continue
                 stop = got if got != signal.SIGHUP else stop
-                log.warning("[handleGracefulShutdown] received stop signal", **self.fields(**{"stop-signal": NAMES.get(got)}))
+                log.warning(
+                    "[handleGracefulShutdown] received stop signal", **self.fields(**{"stop-signal": NAMES.get(got)})
+                )
         patience = self.config.get("shutdown_timeout") or SHUTDOWN_TIMEOUT
-        log.warning("Starting forceful shutdown", **self.fields(StopSignal=NAMES[stop], **{"shutdown-timeout": f"{patience}s"}))
+        log.warning(
+            "Starting forceful shutdown", **self.fields(StopSignal=NAMES[stop], **{"shutdown-timeout": f"{patience}s"})
+        )
         with self.lock:
             for job in self.running:
                 job.abort = f"(system failure): aborted: {NAMES[stop]}"
@@ -229,19 +240,55 @@ class Multi:
 
         with self.lock:
             running, clients = list(self.running), list(self.clients)
-        metric("gitlab_runner_version_info", "gauge", [({
-            "architecture": "amd64", "name": "gitlab-runner", "os": "linux", "revision": network.revision(),
-            "version": network.version()}, 1)])
+        metric(
+            "gitlab_runner_version_info",
+            "gauge",
+            [
+                (
+                    {
+                        "architecture": "amd64",
+                        "name": "gitlab-runner",
+                        "os": "linux",
+                        "revision": network.revision(),
+                        "version": network.version(),
+                    },
+                    1,
+                )
+            ],
+        )
         metric("gitlab_runner_concurrent", "gauge", [({}, self.config.get("concurrent", 1))])
-        metric("gitlab_runner_limit", "gauge", [
-            ({"runner": client.short, "system_id": client.system_id}, client.runner.get("limit", 0)) for client in clients])
+        metric(
+            "gitlab_runner_limit",
+            "gauge",
+            [
+                ({"runner": client.short, "system_id": client.system_id}, client.runner.get("limit", 0))
+                for client in clients
+            ],
+        )
         per = {client.short: [job for job in running if job.client is client] for client in clients}
-        metric("gitlab_runner_jobs", "gauge", [
-            ({"executor_stage": "docker_run", "runner": short, "stage": "step_script", "state": "running"}, len(mine))
-            for short, mine in per.items() if mine])
-        metric("gitlab_runner_errors_total", "counter", [
-            ({"level": level}, log.counts[level]) for level in ("warning", "error", "fatal", "panic")])
-        metric("gitlab_runner_api_request_statuses_total", "counter", [
-            ({"endpoint": endpoint, "runner": short, "status": status, "system_id": system}, count)
-            for (short, system, endpoint, status), count in sorted(network.statuses.copy().items())])
+        metric(
+            "gitlab_runner_jobs",
+            "gauge",
+            [
+                (
+                    {"executor_stage": "docker_run", "runner": short, "stage": "step_script", "state": "running"},
+                    len(mine),
+                )
+                for short, mine in per.items()
+                if mine
+            ],
+        )
+        metric(
+            "gitlab_runner_errors_total",
+            "counter",
+            [({"level": level}, log.counts[level]) for level in ("warning", "error", "fatal", "panic")],
+        )
+        metric(
+            "gitlab_runner_api_request_statuses_total",
+            "counter",
+            [
+                ({"endpoint": endpoint, "runner": short, "status": status, "system_id": system}, count)
+                for (short, system, endpoint, status), count in sorted(network.statuses.copy().items())
+            ],
+        )
         return "\n".join(lines) + "\n"

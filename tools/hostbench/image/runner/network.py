@@ -18,12 +18,40 @@ import settings
 # What we make of a call that got no answer.
 NO_ANSWER = -100
 VERSION_FILE = os.path.join(os.path.dirname(os.path.realpath(__file__)), "version")
-FEATURES = {name: True for name in (
-    "variables", "image", "services", "artifacts", "cache", "upload_multiple_artifacts", "upload_raw_artifacts", "session",
-    "terminal", "shared", "refspecs", "masking", "proxy", "raw_variables", "artifacts_exclude", "multi_build_steps",
-    "trace_reset", "trace_checksum", "trace_size", "vault_secrets", "cancelable", "return_exit_code", "cancel_gracefully",
-    "service_variables", "service_multiple_aliases", "image_executor_opts", "service_executor_opts",
-    "native_steps_integration", "token_mask_prefixes")}
+FEATURES = {
+    name: True
+    for name in (
+        "variables",
+        "image",
+        "services",
+        "artifacts",
+        "cache",
+        "upload_multiple_artifacts",
+        "upload_raw_artifacts",
+        "session",
+        "terminal",
+        "shared",
+        "refspecs",
+        "masking",
+        "proxy",
+        "raw_variables",
+        "artifacts_exclude",
+        "multi_build_steps",
+        "trace_reset",
+        "trace_checksum",
+        "trace_size",
+        "vault_secrets",
+        "cancelable",
+        "return_exit_code",
+        "cancel_gracefully",
+        "service_variables",
+        "service_multiple_aliases",
+        "image_executor_opts",
+        "service_executor_opts",
+        "native_steps_integration",
+        "token_mask_prefixes",
+    )
+}
 
 # (runner, system id, endpoint, status): how often.
 statuses = collections.Counter()
@@ -118,8 +146,16 @@ class Client:
         return {"runner": self.short, "correlation_id": secrets.token_hex(16), **more}
 
     def info(self):
-        return {"name": "gitlab-runner", "version": version(), "revision": revision(), "platform": "linux",
-                "architecture": "amd64", "executor": self.runner.get("executor", ""), "shell": "bash", "features": FEATURES}
+        return {
+            "name": "gitlab-runner",
+            "version": version(),
+            "revision": revision(),
+            "platform": "linux",
+            "architecture": "amd64",
+            "executor": self.runner.get("executor", ""),
+            "shell": "bash",
+            "features": FEATURES,
+        }
 
     def outcome(self, doing, answer, good, forbidden="forbidden"):
         """Says how a call of one of the commands went; true if well."""
@@ -168,7 +204,9 @@ class Client:
         doing = "Checking for jobs... "
         if answer.status == 201:
             job = answer.json()
-            log.info(doing + "received", **self.fields(job=job.get("id"), repo_url=job.get("git_info", {}).get("repo_url")))
+            log.info(
+                doing + "received", **self.fields(job=job.get("id"), repo_url=job.get("git_info", {}).get("repo_url"))
+            )
             return job, True
         if answer.status == 204:
             log.debug("Checking for jobs...no content", **self.fields(status=answer.text))
@@ -183,8 +221,15 @@ class Client:
 
     def update_job(self, job, state, trace, failure_reason=None, exit_code=None):
         checksum = f"crc32:{zlib.crc32(trace):08x}"
-        body = {"info": self.info(), "token": job["token"], "state": state, "failure_reason": failure_reason,
-                "checksum": checksum, "output": {"checksum": checksum, "bytesize": len(trace)}, "exit_code": exit_code}
+        body = {
+            "info": self.info(),
+            "token": job["token"],
+            "state": state,
+            "failure_reason": failure_reason,
+            "checksum": checksum,
+            "output": {"checksum": checksum, "bytesize": len(trace)},
+            "exit_code": exit_code,
+        }
         known = self.fields(job=job["id"], checksum=checksum, bytesize=len(trace))
         log.info("Updating job...", **known)
         answer = self.counted("update_job", self.call("PUT", f"jobs/{job['id']}", body, {"JOB-TOKEN": job["token"]}))
@@ -203,8 +248,11 @@ class Client:
         headers = {"JOB-TOKEN": job["token"], "Content-Range": f"{start}-{end - 1}", "Content-Type": "text/plain"}
         answer = self.counted("patch_trace", self.call("PATCH", f"jobs/{job['id']}/trace", trace[start:], headers))
         known = self.fields(job=job["id"], code=answer.status, status=answer.text)
-        known |= {"sent-log": headers["Content-Range"], "job-log": answer.headers.get("Range", ""),
-                  "job-status": answer.headers.get("Job-Status", "")}
+        known |= {
+            "sent-log": headers["Content-Range"],
+            "job-log": answer.headers.get("Range", ""),
+            "job-status": answer.headers.get("Job-Status", ""),
+        }
         if answer.status == 202:
             log.info("Appending trace to coordinator...ok", **known)
         elif answer.status == 416:
