@@ -12,6 +12,7 @@ mod catalog_refresh;
 mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
+mod doctor;
 mod export;
 mod fakes;
 mod golden;
