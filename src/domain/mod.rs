@@ -12,6 +12,7 @@ pub mod disk;
 pub mod explain;
 pub mod export;
 pub mod host_script;
+pub mod lifecycle;
 pub mod memory;
 pub mod parallel;
 pub mod plan;

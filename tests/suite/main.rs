@@ -15,5 +15,6 @@ mod golden;
 mod host_script;
 mod iam;
 mod layering;
+mod lifecycle;
 mod readme;
 mod tree;

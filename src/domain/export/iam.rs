@@ -33,11 +33,23 @@ pub enum Command {
     Doctor,
     /// `down`.
     Down,
+    /// `runner`.
+    Runner,
+    /// `upgrade`.
+    Upgrade,
 }
 
 impl Command {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Plan, Self::Up, Self::Status, Self::Doctor, Self::Down];
+    pub const ALL: [Self; 7] = [
+        Self::Plan,
+        Self::Up,
+        Self::Status,
+        Self::Doctor,
+        Self::Down,
+        Self::Runner,
+        Self::Upgrade,
+    ];
 
     /// Returns the word.
     pub fn word(self) -> &'static str {
@@ -47,6 +59,8 @@ impl Command {
             Self::Status => "status",
             Self::Doctor => "doctor",
             Self::Down => "down",
+            Self::Runner => "runner",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -184,7 +198,7 @@ pub struct Row {
     pub source: Option<&'static str>,
 }
 
-use Command::{Doctor, Down, Plan, Up};
+use Command::{Doctor, Down, Plan, Runner, Up, Upgrade};
 use Need::{Called, Dependent, DryRun, Free};
 use When::{
     Always, ForAlarmActions, GrantForAws, HostTagThere, KeptGiven, MadeByLaunch, MadeBySnapshot, PassedToEc2,
@@ -194,6 +208,8 @@ use When::{
 const ALL: &[Command] = &Command::ALL;
 const PREFLIGHT: &[Command] = &[Plan, Up, Doctor];
 const CHANGE: &[Command] = &[Up, Down];
+/// Those that run scripts on hosts.
+const ON_HOSTS: &[Command] = &[Down, Runner, Upgrade];
 
 const fn row(
     action: &'static str,
@@ -304,7 +320,7 @@ pub const TABLE: &[Row] = &[
     row("sns:ListTagsForResource", ALL, On::Topics, Always, Called, "whose it is"),
     row("ec2:GetConsoleOutput", &[Up, Doctor], On::Instances, TagThere, Called, "why a host does not come up"),
     // Parameters: one action makes them and writes over them, so only the name tells.
-    row("ssm:PutParameter", CHANGE, On::Parameters, Always, Called, "record, token and reports"),
+    row("ssm:PutParameter", &[Up, Down, Upgrade], On::Parameters, Always, Called, "record, token and reports"),
     says(row("ssm:AddTagsToResource", &[Up], On::Parameters, Always, Called,
         "PutParameter with tags wants it too"), PUT_PARAMETER),
     row("ssm:DeleteParameter", &[Down], On::Parameters, Always, Called,
@@ -344,10 +360,14 @@ pub const TABLE: &[Row] = &[
     row("ec2:CreateSnapshot", &[Down], On::Snapshots, KeptGiven, Called, "down --snapshot"),
     says(row("ec2:CreateTags", &[Down], On::Snapshots, MadeBySnapshot, Dependent("ec2:CreateSnapshot"),
         "tags come with the call that makes the copy"), TAG_ON_CREATE),
-    row("ssm:SendCommand", &[Down], On::Instances, HostTagThere, Called,
-        "jobs finish, the runner is unregistered"),
-    row("ssm:SendCommand", &[Down], On::ShellDocument, Always, Called, "by a shell script"),
-    row("ssm:GetCommandInvocation", &[Down], On::Everything, Always, Called, "until they have"),
+    row("ssm:SendCommand", ON_HOSTS, On::Instances, HostTagThere, Called,
+        "jobs finish, the runner is unregistered; work on the runner"),
+    row("ssm:SendCommand", ON_HOSTS, On::ShellDocument, Always, Called, "by a shell script"),
+    row("ssm:GetCommandInvocation", ON_HOSTS, On::Everything, Always, Called, "until they have"),
+    row("ssm:DescribeInstanceInformation", ON_HOSTS, On::Everything, Always, Called,
+        "whether the agent of a host answers that does not take its command"),
+    row("ssm:CancelCommand", &[Runner, Upgrade], On::Everything, Always, Called,
+        "a command that is given up is not to run later"),
     // Log group.
     row("logs:CreateLogGroup", &[Up], On::LogGroups, TagGiven, Called, "the log group"),
     says(row("logs:TagResource", &[Up], On::LogGroups, TagGiven, Called,
