@@ -12,9 +12,12 @@ SECOND_READ = "second read"
 DRY_RUN = "dry run"
 # The record of the deployment: its first write (the lock) and later ones.
 LOCK, RECORD = "lock", "record"
-# What is read of instances after one was started or ended.
+# What is read of instances and their reports after one was started or ended; and last of all whether the record is still
+# what it was, which a removal at the same time changes.
 LOOK = "look"
 LOOKS = {"ec2:DescribeInstances", "ec2:DescribeInstanceStatus"}
+LAST_LOOK = "last look"
+LAST_LOOKS = {"ssm:GetParameters"}
 STATE_CHANGES = ["ec2:RunInstances", "ec2:TerminateInstances"]
 RECORD_SUFFIX = "/deployment"
 
@@ -99,6 +102,7 @@ NEEDS = {
     "iam:DeleteInstanceProfile": [*BEFORE, "iam:RemoveRoleFromInstanceProfile"],
     "iam:DeleteRole": [*BEFORE, "iam:RemoveRoleFromInstanceProfile", "iam:DeleteRolePolicy"],
     # Last: what was done.
+    LAST_LOOK: [*BEFORE, *CHANGES, LOOK, RECORD],
     RECORD: [*BEFORE, *CHANGES, LOOK, RECORD],
 }
 
@@ -116,6 +120,8 @@ def kinds(calls):
         elif call["operation"].startswith(READ_PREFIXES):
             if state_changed and operation in LOOKS:
                 yield LOOK
+            elif state_changed and operation in LAST_LOOKS:
+                yield LAST_LOOK
             else:
                 yield SECOND_READ if operation in SECOND_READS else READ
         elif record:

@@ -1,6 +1,7 @@
 """What an account really has, read in the same way whoever made it."""
 
 import base64
+import gzip
 
 import boto3
 
@@ -10,6 +11,11 @@ import spec
 LEAST_USER_DATA = 8 * 1024
 TAG = "dataops-infra:deployment"
 TAGGABLE = 17
+
+
+def plain(data):
+    """Returns user data as cloud-init reads it."""
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
 
 
 class Account:
@@ -148,7 +154,7 @@ class Account:
         if spec.SECURITY_GROUP not in [group["GroupName"] for group in found["SecurityGroups"]]:
             yield "host without security group"
         data = self.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
-        if len(base64.b64decode(data.get("UserData", {}).get("Value", ""))) < LEAST_USER_DATA:
+        if len(plain(base64.b64decode(data.get("UserData", {}).get("Value", "")))) < LEAST_USER_DATA:
             yield "host without user data"
         filters = [{"Name": "attachment.instance-id", "Values": [instance_id]}]
         volumes = self.ec2.describe_volumes(Filters=filters)["Volumes"]

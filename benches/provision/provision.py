@@ -174,6 +174,11 @@ class Emulator:
             raise SystemExit("error: the emulator did not start; its log is beside the results")
         return self
 
+    def cpu_s(self):
+        """Returns the processor seconds it has used, from Linux's table of processes."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def __exit__(self, *_):
         self.process.stdin.close()
         try:
@@ -414,7 +419,7 @@ def higher_quota(service, operation, body):
     return body
 
 
-def many(binary, repetitions, accounts, runner, upstream, work):
+def many(binary, repetitions, accounts, runner, emulator, work):
     """Makes MANY deployments from one file."""
     deployments = [
         {
@@ -434,10 +439,12 @@ def many(binary, repetitions, accounts, runner, upstream, work):
     commands = [[str(binary), "up", "--file", str(path), "--yes", "--no-wait"]]
     results = []
     for repetition in range(1, repetitions + 1):
-        each = cheap_call_s(upstream)
+        each = cheap_call_s(emulator.url)
         label = slug("many", str(repetition))
         with accounts.new(label, higher_quota) as (proxy, account):
+            used = emulator.cpu_s()
             result = runner.run(label, commands, proxy.url)
+            used = emulator.cpu_s() - used
             del result["said"]
             there = account.everything()
             result |= {
@@ -446,7 +453,8 @@ def many(binary, repetitions, accounts, runner, upstream, work):
                 "refused": sum(1 for call in proxy.calls if call["status"] >= 400 and not call["dry_run"]),
                 "present": {kind: len(names) for kind, names in there.items() if names},
                 "cheap_call_ms": 1000 * each,
-                "emulator_s": each * len(proxy.calls),
+                "cheap_calls_s": each * len(proxy.calls),
+                "emulator_cpu_s": used,
             }
         results.append(result)
         print(f"  {MANY} deployments {result['wall_s']:7.2f} s  {result['calls']:5} calls", file=sys.stderr)
@@ -507,7 +515,7 @@ def main():
         document["reference"] = next(name for name in (OURS, FLOOR, chosen[0].name) if name in runs)
         document["rows"] = summarised(runs, document["reference"])
         with_many = binary and OURS in runs and not asked.no_many
-        document["many"] = many(binary, repetitions, accounts, runner, emulator.url, work) if with_many else []
+        document["many"] = many(binary, repetitions, accounts, runner, emulator, work) if with_many else []
     (output / "result.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     printed(document)
     print(f"\nresults and logs: {output}", file=sys.stderr)

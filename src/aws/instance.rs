@@ -19,6 +19,7 @@ use crate::domain::deployment::operation::Launch;
 use crate::domain::deployment::owner::{DEPLOYMENT, Tags};
 use crate::domain::deployment::resource::instance::HOP_LIMIT;
 use crate::domain::deployment::spec::Spec;
+use crate::domain::host_script::packed;
 
 const DESCRIBE: &str = "ec2:DescribeInstances";
 const VOLUMES: &str = "ec2:DescribeVolumes";
@@ -213,7 +214,7 @@ pub async fn run(
         .instance_type(InstanceType::from(rung.instance_type.as_str()))
         .min_count(1)
         .max_count(1)
-        .user_data(base64::encode(&launch.user_data))
+        .user_data(base64::encode(packed(&launch.user_data)))
         .block_device_mappings(
             BlockDeviceMapping::builder()
                 .device_name(&spec.image.root_device)

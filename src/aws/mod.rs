@@ -4,6 +4,7 @@
 //! engine's port: it makes the calls of operations, one file per kind.
 
 pub mod alarm;
+pub mod alarm_test;
 pub mod catalog;
 pub mod clients;
 pub mod command;

@@ -1,5 +1,6 @@
 //! Wires the rooms together: arguments in, one document or one error out. Named by nobody but `main`.
 
+pub mod alarms;
 pub mod args;
 pub mod calibrate;
 pub mod catalog;

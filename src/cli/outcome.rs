@@ -64,6 +64,17 @@ impl Failure {
         }
     }
 
+    /// Returns the same once more, for another who is concerned; its cause is a text from then on.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            exit: self.exit,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+            source: self.source.as_ref().map(|source| source.to_string().into()),
+        }
+    }
+
     /// Adds the cause, which is printed below the message.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -15,15 +15,32 @@
 //! | `registered` | the token was read, the image pulled, `config.toml` has a runner's token and our settings |
 //! | `online` | the service container runs, the runner's own `verify` succeeds, and the runner polls |
 //!
-//! A runner that polls in vain logs nothing, so "polls" means: within three minutes there were 20 seconds in which the
-//! container ran, did not restart, and logged no error and no failed or forbidden request; or it logged a request that did
-//! not fail, as it does with debug logs. `verify` runs in a throw-away container with the service's configuration, as
-//! registering does.
+//! A runner that polls in vain logs nothing, so "polls" means: its metrics show an answered question for jobs; or its log
+//! does, as with debug logs; or within three minutes there were 20 seconds in which the container ran, did not restart, and
+//! logged no error and no failed or forbidden request. `verify` runs in a throw-away container with the service's
+//! configuration, as registering does.
 //!
-//! The script takes a lock, may run again at any time, and does not register a second runner while `config.toml` has a token
-//! for the platform. `/var/log/dataops-infra.log` has all it said, `/var/lib/dataops-infra/bootstrapped` exists only after
-//! success. The CloudWatch agent and the disk guard may fail without keeping the runner offline; the detail of `online` says so.
+//! # Again
+//!
+//! cloud-init runs user data once. The script keeps a copy of itself, which a unit runs at each later boot and every two
+//! minutes until it has succeeded: it goes on where an earlier run was cut off, brings back a container, a `daemon.json` or a
+//! `config.toml` that was lost or spoilt (the spoilt one is kept beside it), and reports its stages anew. What is of no use
+//! is not tried again: a token that the platform refuses, a runner that it does not know any more. It lets be what somebody
+//! decided since: a container whose restart policy is `no` (stage `stopped`), a runner that was taken off the platform, an
+//! upgrade under way, the image of an upgrade, settings that were changed in `config.toml`.
+//!
+//! The script takes a lock, and does not register a second runner while `config.toml`, or the last good copy of it, has a
+//! token for the platform. Registering with a token of the older kind makes a runner each time, so a registration whose answer
+//! was lost is counted in `registering`: it is made again, three times at most, and the detail of `online` says that the
+//! platform may list more of the name.
+//!
+//! `/var/log/dataops-infra.log` has all it said, `/var/lib/dataops-infra/bootstrapped` exists only after success. The login of
+//! the registry is in memory (`/run/dataops-infra-login`) and read anew at each boot. The CloudWatch agent and the disk guard
+//! may fail without keeping the runner offline; the detail of `online` says so.
 
+use std::io::Write as _;
+
+use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -33,7 +50,22 @@ const USER_DATA: &str = include_str!("../../templates/host/user-data.sh");
 pub(super) const HELPER: &str = include_str!("../../templates/host/host.py");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
 
-/// What EC2 takes as user data, before its encoding.
+/// The host's own programs and units, by the hole of `user-data.sh` that each fills.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("HELPER", HELPER),
+    ("DISK_GUARD", include_str!("../../templates/host/disk-guard.py")),
+    (
+        "DISK_GUARD_SERVICE",
+        include_str!("../../templates/host/disk-guard.service"),
+    ),
+    (
+        "DISK_GUARD_TIMER",
+        include_str!("../../templates/host/disk-guard.timer"),
+    ),
+];
+
+/// What EC2 takes as user data, compressed and before its encoding
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>).
 pub const MOST_BYTES: usize = 16_384;
 
 /// Where the runner's container sees the certificate of `Docker::ca_certificate`.
@@ -170,7 +202,7 @@ pub enum Unrenderable {
         why: &'static str,
     },
     /// More than EC2 takes.
-    #[error("the user data has {0} bytes; EC2 takes at most {MOST_BYTES}")]
+    #[error("the user data has {0} bytes when compressed; EC2 takes at most {MOST_BYTES}")]
     TooLong(usize),
 }
 
@@ -178,7 +210,8 @@ pub enum Unrenderable {
 ///
 /// # Errors
 ///
-/// `Unrenderable` for values that no host could use, and for more than 16 KB; a long chain of certificates is what does it.
+/// `Unrenderable` for values that no host could use, and for more than 16 KB when compressed; only a very long chain of
+/// certificates does that.
 pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
     check(host)?;
     let docker = &host.docker;
@@ -207,7 +240,7 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
     if docker.ca_certificate.is_some() {
         environment.push(format!("CI_SERVER_TLS_CA_FILE={CA_IN_CONTAINER}"));
     }
-    let holes = [
+    let mut holes = vec![
         ("DEPLOYMENT", quote(host.deployment)),
         ("GENERATION", quote(host.generation)),
         ("REGION", quote(host.region)),
@@ -226,17 +259,34 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("CA", quote(&ca)),
         ("DAEMON_JSON", quote(&daemon_settings(docker).to_string())),
         ("AGENT_JSON", quote(&agent_settings(host.log_group).to_string())),
+        (
+            "METRICS",
+            quote(&host.metrics_port.map(|port| port.to_string()).unwrap_or_default()),
+        ),
         ("ENVIRONMENT", words(&environment)),
         ("OPTIONS", words(&options.unwrap_or_default())),
         ("TOKEN_CALL", words(&token_call)),
         ("REGISTRY_CALL", words(&registry_call)),
-        ("HELPER", compact(HELPER, "\t").trim_end().to_owned()),
     ];
+    let program = |text| compact(text, "\t").trim_end().to_owned();
+    holes.extend(PROGRAMS.map(|(hole, text)| (hole, program(text))));
     let script = fill(&compact(USER_DATA, ""), &holes);
-    if script.len() > MOST_BYTES {
-        return Err(Unrenderable::TooLong(script.len()));
+    let size = packed(&script).len();
+    if size > MOST_BYTES {
+        return Err(Unrenderable::TooLong(size));
     }
     Ok(script)
+}
+
+/// Returns user data as an instance gets it: compressed by gzip, which cloud-init undoes
+/// (<https://cloudinit.readthedocs.io/en/latest/explanation/format.html>). The same script gives the same bytes.
+pub fn packed(script: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    // Writing into memory does not fail.
+    let written = encoder
+        .write_all(script.as_bytes())
+        .and_then(|()| encoder.finish());
+    written.unwrap_or_default()
 }
 
 /// Returns the script that drains a host: no new jobs, up to `seconds` for the running ones, then off the platform.

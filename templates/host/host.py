@@ -77,10 +77,30 @@ def ours(config):
             return n
 
 
-# "ID TOKEN" of our runner, or nothing.
+# What is in a file, and whether it is TOML; nothing where there is no file.
+def read(path):
+    try:
+        return parse(open(path).read()), True
+    except FileNotFoundError:
+        return {}, True
+    except ValueError:
+        return {}, False
+
+
+# "ID TOKEN" of our runner, or nothing. A file that was spoilt is put aside, and the last good one takes its place.
 def registered():
     path = E["CONFIG"] + "/config.toml"
-    config = parse(open(path).read()) if os.path.exists(path) else {}
+    config, readable = read(path)
+    if not readable or ours(config) is None:
+        kept, _ = read(E.get("KEPT", ""))
+        if not readable or ours(kept) is not None:
+            if os.path.exists(path):
+                os.replace(path, path + ".spoilt")
+                print("config.toml had no runner of ours that can be read; it is kept as config.toml.spoilt", file=sys.stderr)
+            config = kept
+        if ours(kept) is not None:
+            write(path, toml(kept, ""))
+            print("config.toml is the last good one again", file=sys.stderr)
     n = ours(config)
     if n is not None:
         runner = config["runners"][n]
@@ -117,6 +137,10 @@ def settings():
     text = toml(config, "")
     if parse(text) != config:
         sys.exit("config.toml would not be what it should be; it is left as it was")
+    write(path, text)
+
+
+def write(path, text):
     with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
     os.replace(path + ".new", path)

@@ -13,6 +13,7 @@ CONFIG = PLACE + "/config"
 LOG = ROOT + "/var/log/dataops-infra.log"
 IMDS = "http://169.254.169.254/latest"
 BAD = r"Checking for jobs\.\.\. *(failed|forbidden)|ERROR|FATAL|PANIC|level=(error|fatal|panic)"
+ASKED = r'(?m)^gitlab_runner_api_request_statuses_total\{.*endpoint="request_job".*status="20[14]".*\} [1-9]'
 REFUSED = r"(?i)is removed|is not valid|client error|failed|fatal"
 GONE = r"(?i)is removed|is not valid|forbidden|\b40[34]\b"
 NOTES = []
@@ -127,6 +128,9 @@ def the_token():
 
 
 def tell(stage, detail=""):
+    if stage == "online":
+        # What user-data.sh takes when somebody spoils the file.
+        write(STATE + "/config.toml", text_of(CONFIG + "/config.toml"))
     E.update(INSTANCE=imds("instance-id").strip(), DETAIL=detail)
     try:
         aws(W["region"], "ssm", "AmazonSSM.PutParameter", printed(report, stage, ""))
@@ -134,23 +138,17 @@ def tell(stage, detail=""):
         NOTES.append("the report could not be written: %s" % error)
 
 
-def read(path, default=""):
+def text_of(path):
     try:
         with open(path) as file:
             return file.read()
     except OSError:
-        return default
-
-
-def write(path, text):
-    with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    os.replace(path + ".new", path)
+        return ""
 
 
 # The tokens in the config.toml of a folder, also of one that somebody broke.
 def tokens(folder):
-    text = read(folder + "/config.toml")
+    text = text_of(folder + "/config.toml")
     try:
         found = [runner.get("token", "") for runner in parse(text).get("runners", [])]
     except ValueError:
@@ -214,7 +212,7 @@ def polls(name):
         now = found["State"]["Running"], found.get("RestartCount", 0)
         lines = said(docker("logs", "--since", "8s", name))
         good = good + 1 if now[0] and was in (None, now) and not re.search(BAD, lines) else 0
-        if good and "Checking for jobs" in lines:
+        if good and ("Checking for jobs" in lines or re.search(ASKED, metrics(name))):
             return
         if good == 4:
             return
@@ -259,7 +257,7 @@ def unregistered(folder, image):
 
 def image_of(name):
     found = inspect(name)
-    return found["Image"] if found else read(STATE + "/image").strip() or W["image"]
+    return found["Image"] if found else text_of(STATE + "/image").strip() or W["image"]
 
 
 # A service container as user-data.sh makes it; what else the former one had, such as mounts, is taken from it.
@@ -313,7 +311,7 @@ def up_again():
     if inspect(AGENT) is None:
         if not tokens(CONFIG):
             raise Failed("container", "there is no runner on this host, neither a container nor a registration")
-        create(AGENT, os.path.realpath(CONFIG), read(STATE + "/image").strip() or W["image"])
+        create(AGENT, os.path.realpath(CONFIG), text_of(STATE + "/image").strip() or W["image"])
         NOTES.append("the container was gone and is made anew")
     else:
         docker("update", "--restart", "always", AGENT)
@@ -399,12 +397,15 @@ def apply_settings():
     answer(True, runner=state(AGENT), concurrent=seen)
 
 
+# What a runner says of itself; nothing where it does not.
+def metrics(name):
+    port = W["settings"][0].get("listen_address", "").strip(":")
+    place = docker("port", name, port).stdout.split("\n")[0] if port else ""
+    return run("curl", "-sf", "--noproxy", "*", "--max-time", "5", "http://%s/metrics" % place).stdout if place else ""
+
+
 def concurrent_now():
-    port = docker("port", AGENT, W["settings"][0].get("listen_address", "").strip(":") or "9252").stdout.split("\n")[0]
-    if not port:
-        return None
-    got = run("curl", "-sf", "--noproxy", "*", "--max-time", "5", "http://%s/metrics" % port)
-    found = re.search(r"(?m)^gitlab_runner_concurrent (\d+)", got.stdout)
+    found = re.search(r"(?m)^gitlab_runner_concurrent (\d+)", metrics(AGENT))
     return int(found.group(1)) if found else None
 
 

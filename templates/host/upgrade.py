@@ -14,7 +14,7 @@ def look():
 
 
 def marked():
-    text = read(MARK)
+    text = text_of(MARK)
     return json.loads(text) if text else None
 
 
@@ -35,6 +35,8 @@ def log_in():
     except (KeyError, ValueError, SystemExit) as error:
         raise Failed("pull", "the registry's login cannot be used: %s" % type(error).__name__)
     secret(password)
+    # It is in memory alone, and gone after a reboot until the host has been there again.
+    os.makedirs(os.path.realpath(E["HOME"] + "/.docker"), mode=0o700, exist_ok=True)
     words = ["login", "--username", user, "--password-stdin"] + [place] * bool(place)
     done = docker(*words, text=password, timeout=120)
     if done.returncode:
@@ -90,7 +92,7 @@ def is_second(container, mark):
 def is_there(image, former):
     if W["why"] == "rotate":
         text = the_token()
-        known = read(DIGEST).strip()
+        known = text_of(DIGEST).strip()
         return known == digest(text) if known else text in tokens(CONFIG)
     return former["Image"] == image and former["State"]["Running"]
 
@@ -180,10 +182,10 @@ def promote(mark):
         if kind(config) == "runner":
             os.makedirs(trial, mode=0o700, exist_ok=True)
             if not os.path.exists(trial + "/config.toml"):
-                write(trial + "/config.toml", read(config + "/config.toml"))
+                write(trial + "/config.toml", text_of(config + "/config.toml"))
             enrol(final, AGENT, W["tag"])
             configure(final)
-            write(config + "/config.toml", read(final + "/config.toml"))
+            write(config + "/config.toml", text_of(final + "/config.toml"))
         else:
             configure(config)
         mark["promoted"] = True
@@ -203,7 +205,7 @@ def finish():
         found = inspect(AGENT)
         if found is None:
             raise Failed("former", "there is no runner on this host")
-        answer(True, nothing=True, runner=state(AGENT), unregistered=read(STATE + "/replaced").strip() or None)
+        answer(True, nothing=True, runner=state(AGENT), unregistered=text_of(STATE + "/replaced").strip() or None)
     former = inspect(AGENT)
     if not is_second(former, mark):
         if not is_running(NEXT):
@@ -240,7 +242,7 @@ def finish():
             shutil.rmtree(former, ignore_errors=True)
     os.remove(MARK)
     tell("online")
-    how = read(STATE + "/replaced").strip() or None
+    how = text_of(STATE + "/replaced").strip() or None
     answer(True, nothing=False, runner=state(AGENT), unregistered=how)
 
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Makes a DataOps Runner host out of an Ubuntu machine. Run once by cloud-init; running it again is safe.
+# Makes a DataOps Runner host out of an Ubuntu machine. Run by cloud-init at the first boot, and as `bootstrap again` by a unit
+# of its own at each later one, and until it has succeeded. Running it again is safe.
 # What stands in holes is filled in and quoted by `src/domain/host_script.rs`, which explains the stages;
 # the renderer leaves out lines of comments. No secret stands here: they are read with the instance role.
 set -Eeuo pipefail
@@ -22,12 +23,16 @@ PROXY=@@PROXY@@
 CA=@@CA@@
 DAEMON_JSON=@@DAEMON_JSON@@
 AGENT_JSON=@@AGENT_JSON@@
+# Port of the runner's metrics, or nothing.
+METRICS=@@METRICS@@
 # Everything below this folder; not empty only in tests.
 ROOT=''
 CONFIG=$ROOT/srv/dataops-runner-$AGENT/config
+# The last config.toml that worked.
+KEPT=$ROOT/var/lib/dataops-infra/config.toml
 # cloud-init sets neither; `docker login` writes below it.
 HOME=$ROOT/root
-export GENERATION REPORT URL SETTINGS REGISTRY CONFIG HOME DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+export GENERATION REPORT URL SETTINGS REGISTRY CONFIG KEPT HOME DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 # What the runner's container gets, and this script too.
 ENVIRONMENT=(@@ENVIRONMENT@@)
 # More options for `docker run` of the service.
@@ -36,16 +41,23 @@ OPTIONS=(@@OPTIONS@@)
 TOKEN_CALL=(@@TOKEN_CALL@@)
 REGISTRY_CALL=(@@REGISTRY_CALL@@)
 
+MODE=${1:-first}
+LIBRARY=$ROOT/usr/local/lib/dataops-infra
 LOG=$ROOT/var/log/dataops-infra.log
 STATE=$ROOT/var/lib/dataops-infra
 RUN=$ROOT/run/dataops-infra
 IMDS=http://169.254.169.254/latest
+# The login of the registry, in memory alone: read anew at each boot.
+LOGIN=$ROOT/run/dataops-infra-login
 WANT=boot
 NOTES=
+# Exit code of what trying again does not mend.
+FOR_GOOD=78
 # Values to mask, one a line. Not exported: only the masking program gets them.
 SECRETS=
 
-say() { echo "$(date -u +%FT%TZ) $*"; }
+# A full disk takes no log, but ends nothing.
+say() { echo "$(date -u +%FT%TZ) $*" || true; }
 # Also to the console, for whom the report does not reach.
 aloud() {
     say "$*"
@@ -54,6 +66,10 @@ aloud() {
 die() {
     say "error: $*"
     exit 1
+}
+die_for_good() {
+    say "error: $*"
+    exit $FOR_GOOD
 }
 
 # COMMAND...: until it succeeds, five times at most. Arguments are not logged: they may be secrets.
@@ -102,6 +118,11 @@ aws_call() {
             printf '%s' "$answer"
             return
         fi
+        # Signatures are good for minutes. The service that keeps the time may only have given up.
+        if [[ $answer == *'Signature expired'* || $answer == *'not yet current'* || $answer == *RequestTimeTooSkewed* ]]; then
+            say "the clock of this host is wrong: it says $(date -u)" | tee -a "$LOG" >&3
+            systemctl restart chrony >>"$LOG" 2>&1 || systemctl restart systemd-timesyncd >>"$LOG" 2>&1 || true
+        fi
         # Half of an answer may hold the secret: only an error's text is logged.
         [[ $answer == *'"__type"'* ]] || answer='no answer, or no instance role'
         say "$3: $answer" >>"$LOG"
@@ -126,11 +147,65 @@ finish() {
     set +e
     if [ "$code" != 0 ]; then
         tail=$(tail -n 15 "$LOG" | helper masked | tail -c 4000)
+        tail+=$(full_disks)
         echo "$tail" >&3
         report failed "$tail" "$WANT"
+        # The unit tries again by itself, what cloud-init ran does not.
+        [ "$MODE" = again ] || [ "$code" = "$FOR_GOOD" ] || systemctl start --no-block dataops-infra-bootstrap.timer
     fi
     rm -rf "$RUN"
     exit "$code"
+}
+
+# Says which disks are full, because what fails then does not.
+full_disks() {
+    df -P / /var/lib/docker /var/lib/containerd 2>/dev/null |
+        awk 'NR > 1 && $4 < 20480 && !seen[$6]++ { printf "\nthe disk of %s is full: %d MiB left", $6, $4 / 1024 }'
+    df -Pi / /var/lib/docker /var/lib/containerd 2>/dev/null |
+        awk 'NR > 1 && $2 > 0 && $4 < 100 && !seen[$6]++ { printf "\nthe disk of %s has no inodes left", $6 }'
+}
+
+# At each boot, and every two minutes until it has succeeded, unless that is of no use. Of an image that was made of this
+# host nothing of this is run: another instance has its own user data.
+install_itself() {
+    local unit=$ROOT/etc/systemd/system/dataops-infra-bootstrap
+    [ "$MODE" != again ] || return 0
+    printf '%s\n' "$INSTANCE" >"$STATE/instance"
+    mkdir -p "$LIBRARY"
+    ! put "$LIBRARY/bootstrap" <"$0" || chmod 700 "$LIBRARY/bootstrap"
+    printf 'd %s 0700 root root\n' "$LOGIN" | put "$ROOT/etc/tmpfiles.d/dataops-infra.conf" || true
+    put "$unit.service" <<UNIT || true
+[Unit]
+Description=Makes this host a DataOps Runner
+Wants=network-online.target
+After=network-online.target docker.service
+StartLimitIntervalSec=0
+[Service]
+Type=exec
+ExecStart=$LIBRARY/bootstrap again
+Restart=on-failure
+RestartSec=2min
+RestartPreventExitStatus=$FOR_GOOD
+[Install]
+WantedBy=multi-user.target
+UNIT
+    printf '[Timer]\nOnActiveSec=2min\n' | put "$unit.timer" || true
+    systemctl daemon-reload
+    systemctl enable dataops-infra-bootstrap.service
+}
+
+# Whether a later boot has nothing to do here, and why.
+left_alone() {
+    [ "$MODE" = again ] || return 1
+    if [ "$(cat "$STATE/instance" 2>/dev/null)" != "$INSTANCE" ]; then
+        say 'this is another instance than the one that was set up'
+    elif [ -s "$STATE/unregistered" ]; then
+        say 'the runner was taken off the platform'
+    elif [ -e "$STATE/upgrade.json" ]; then
+        say 'an upgrade is under way'
+    else
+        return 1
+    fi
 }
 
 start() {
@@ -140,27 +215,39 @@ start() {
     flock 9
     umask 022
     (umask 077 && mkdir -p "$RUN")
-    rm -f "$STATE/bootstrapped"
     cat >"$RUN/host.py" <<'PYTHON'
 @@HELPER@@
 PYTHON
     trap finish EXIT
     trap 'say "line $LINENO ended with $?: ${BASH_COMMAND%%$'"'\n'"'*}" >&2' ERR
     trap 'exit 143' HUP INT TERM
-    say "deployment $DEPLOYMENT, generation $GENERATION"
-    printf '%s\n' "$IMAGE" >"$STATE/image"
-    printf '%s\n' "${ENVIRONMENT[@]}" >"$STATE/env"
+    say "deployment $DEPLOYMENT, generation $GENERATION, $MODE run"
+    # What an upgrade has put in place stays.
+    [ "$MODE" != again ] || [ ! -s "$STATE/image" ] || IMAGE=$(cat "$STATE/image")
+    printf '%s\n' "$IMAGE" | put "$STATE/image" || true
+    printf '%s\n' "${ENVIRONMENT[@]}" | put "$STATE/env" || true
     export INSTANCE='' RUNNER_ID='' "${ENVIRONMENT[@]}"
     if [ -n "$CA" ]; then
         ! put "$ROOT/usr/local/share/ca-certificates/dataops-infra.crt" <<<"$CA" || update-ca-certificates
         put "$CONFIG/certs/ca.crt" <<<"$CA" || true
     fi
     INSTANCE=$(retry imds instance-id | tail -n 1)
+    if left_alone; then
+        exit 0
+    fi
+    rm -f "$STATE/bootstrapped"
+    install_itself
 }
 
 apt() {
-    retry timeout 1200 apt-get -qy -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
+    timeout 1200 apt-get -qy -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
         -o Acquire::https::Timeout=30 "$@"
+}
+
+# PACKAGE...: what an interrupted run left is finished first, and the lists are read anew each time.
+packages() {
+    timeout 600 dpkg --force-confold --configure -a || say 'packages that were interrupted could not be finished'
+    apt update && apt install -o Dpkg::Options::=--force-confold -f "$@"
 }
 
 fetch() { retry curl -fsSL --create-dirs --connect-timeout 15 --max-time "$1" -o "$2" "$3"; }
@@ -176,7 +263,7 @@ upgrades() {
 }
 
 install_docker() {
-    local packages=(docker.io) ID='' VERSION_CODENAME=''
+    local suite packages=(docker.io) ID='' VERSION_CODENAME=''
     local lists=$ROOT/etc/apt/sources.list.d key=$ROOT/etc/apt/keyrings/dataops-infra.asc base=$MIRROR
     # shellcheck disable=SC1091
     . "$ROOT/etc/os-release"
@@ -192,24 +279,33 @@ install_docker() {
             echo "deb $base $VERSION_CODENAME$suite main universe"
         done >"$lists/dataops-infra.list"
     fi
-    apt update
-    apt install "${packages[@]}"
+    retry packages "${packages[@]}"
 }
 
 docker_runs() { timeout 30 docker info >/dev/null 2>&1; }
+
+# Waits for a daemon that is there; what keeps it is told.
+docker_comes() {
+    retry docker_runs && return
+    journalctl -q -u docker -n 5 --no-pager -o cat || true
+    die 'Docker does not answer'
+}
 
 docker_stage() {
     local changed=
     upgrades
     # Before the packages, which start the daemon.
     ! put "$ROOT/etc/docker/daemon.json" <<<"$DAEMON_JSON" || changed=yes
-    if ! docker_runs; then
+    # At a boot the daemon may be on its way, or ill: packages do not help then, unless an installation was interrupted.
+    if ! docker_runs && { [ ! -x "$ROOT/usr/bin/dockerd" ] || [ -n "$(dpkg --audit 2>&1)" ]; }; then
         install_docker
         changed=
     fi
-    systemctl enable --now docker
-    [ -z "$changed" ] || systemctl restart docker
-    retry docker_runs
+    systemctl enable docker
+    # A daemon that failed too often is not started any more unless somebody says so.
+    systemctl reset-failed docker 2>/dev/null || true
+    if [ -n "$changed" ]; then systemctl restart docker; else systemctl start docker; fi || true
+    docker_comes
     ! id ubuntu >/dev/null 2>&1 || usermod -aG docker ubuntu
     docker version --format 'Docker {{.Server.Version}}, API from {{.Server.MinAPIVersion}}' || true
     mkdir -p "$ROOT/app" "$ROOT/agent_cache"
@@ -231,7 +327,15 @@ runner() {
     timeout 300 docker run --rm --env-file "$STATE/env" -v "$CONFIG:/etc/gitlab-runner" "$@" 2>&1 | helper masked
 }
 
+# In memory alone, for Docker here and for the runner's pulls.
 log_in() {
+    mkdir -p "$LOGIN"
+    chmod 700 "$LOGIN"
+    if [ ! -L "$HOME/.docker" ]; then
+        rm -rf "$HOME/.docker"
+        mkdir -p "$HOME"
+        ln -s "$LOGIN" "$HOME/.docker"
+    fi
     printf '%s' "$2" | timeout 120 docker login --username "$1" --password-stdin ${3:+"$3"} 2>&1 | helper masked
 }
 
@@ -248,38 +352,96 @@ register() {
         export "$name=$1"
         runner -e "$name" "$IMAGE" register --non-interactive --url="$URL" --executor=docker \
             --docker-image="$JOB_IMAGE" --description="$AGENT" "${flags[@]}"
-    )
+    ) | tee "$RUN/registering"
+}
+
+# TOKEN: what the platform said of it, where trying again is of no use.
+refused() {
+    local kind='registration token'
+    [[ $1 != glrt-* ]] || kind='token'
+    if grep -Eq '\b410\b|disallowed' "$RUN/registering"; then
+        rm -f "$STATE/registering"
+        die_for_good 'the platform takes no registration tokens any more (410): make a runner there, and give its glrt- token'
+    elif grep -Eiq 'forbidden|\b403\b|is not valid|is removed' "$RUN/registering"; then
+        rm -f "$STATE/registering"
+        die_for_good "the platform refuses the $kind (403): it is wrong, has expired or was revoked"
+    fi
+}
+
+# Registering with a token of the older kind is the one call that is not repeated blindly: each makes a runner. One whose
+# answer was lost, or in whose middle the host went down, is tried again, up to three times in all, and told.
+register_once() {
+    local before=0
+    [ ! -e "$STATE/registering" ] || before=$(wc -l <"$STATE/registering")
+    if [ "$before" != 0 ]; then
+        doubt="The platform may list $before more of this name that never was online: the answer to an earlier registration was lost. "
+        [ "$before" -lt 3 ] || die_for_good "$doubt"
+        printf '%s' "$doubt" >"$STATE/doubt"
+    fi
+    say 'registering' >>"$STATE/registering"
+    sync "$STATE/registering" || true
+    register "$1" && return
+    refused "$1"
+    # Not even sent.
+    ! grep -Eq 'no such host|connection refused|network is unreachable|x509: ' "$RUN/registering" ||
+        sed -i '$d' "$STATE/registering"
+    die 'the platform did not register the runner'
 }
 
 registered_stage() {
-    local token found login
-    token=$(aws_call "${TOKEN_CALL[@]}" | helper token)
-    SECRETS+=$token$'\n'
+    local token found login doubt
     if [ ${#REGISTRY_CALL[@]} != 0 ]; then
         login=$(aws_call "${REGISTRY_CALL[@]}" | helper registry)
         mapfile -t login <<<"$login"
         SECRETS+=${login[1]}$'\n'
-        retry log_in "${login[@]}"
+        if [ "$MODE" != again ]; then
+            retry log_in "${login[@]}"
+        elif ! log_in "${login[@]}"; then
+            NOTES+='The registry takes the login no more: images of jobs cannot be pulled. '
+        fi
     fi
-    retry pull
+    # A running runner never updates itself.
+    if [ "$MODE" != again ] || ! docker image inspect "$IMAGE" >/dev/null 2>&1; then
+        retry pull
+    fi
     found=$(helper registered)
     if [ -z "$found" ]; then
-        # Any answer will do. Registering is the one call that is not repeated blindly.
+        token=$(aws_call "${TOKEN_CALL[@]}" | helper token)
+        SECRETS+=$token$'\n'
+        # Any answer will do.
         retry curl -sS -o /dev/null --connect-timeout 15 --max-time 30 "$URL/"
         rm -f "$STATE/unregistered"
-        if [[ $token == glrt-* ]]; then retry register "$token"; else register "$token"; fi
+        if [[ $token == glrt-* ]]; then
+            retry register "$token" || {
+                refused "$token"
+                die 'the platform did not verify the token'
+            }
+        else
+            register_once "$token"
+        fi
         found=$(helper registered)
         [ -n "$found" ] || die 'the runner wrote no token into config.toml'
+        rm -f "$STATE/registering" "$STATE/settings"
     fi
     SECRETS+=${found#* }$'\n'
     RUNNER_ID=${found%% *}
     [[ $RUNNER_ID =~ ^[0-9]+$ ]] || RUNNER_ID=
     chmod 600 "$CONFIG/config.toml"
-    helper settings
+    [ ! -s "$STATE/doubt" ] || NOTES+=$(cat "$STATE/doubt")
+    # Only what was not said before, or a change that somebody made since would be undone.
+    if ! cmp -s "$STATE/settings" <<<"$SETTINGS"; then
+        helper settings
+        put "$STATE/settings" <<<"$SETTINGS" || true
+    fi
 }
 
 start_runner() {
     if docker container inspect "$AGENT" >/dev/null 2>&1; then
+        # Ours is `always`: somebody stopped it, and it is theirs to start.
+        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ]; then
+            succeeded stopped 'somebody stopped the runner'
+            exit 0
+        fi
         docker update --restart always "$AGENT"
         docker start "$AGENT"
         return
@@ -299,7 +461,9 @@ cloudwatch_agent() {
         fetch 300 "$deb" "https://amazoncloudwatch-agent-$REGION.s3.$REGION.$DNS_SUFFIX/ubuntu/$arch/latest/amazon-cloudwatch-agent.deb" &&
             dpkg -i -E "$deb" || return
     fi
-    put "$base/etc/dataops-infra.json" <<<"$AGENT_JSON" || true
+    if ! put "$base/etc/dataops-infra.json" <<<"$AGENT_JSON" && systemctl -q is-active amazon-cloudwatch-agent; then
+        return
+    fi
     if [ -n "$PROXY" ]; then
         printf '[proxy]\n  http_proxy = "%s"\n  https_proxy = "%s"\n  no_proxy = "%s"\n' "$PROXY" "$PROXY" "$NO_PROXY" |
             put "$base/etc/common-config.toml" || true
@@ -307,20 +471,18 @@ cloudwatch_agent() {
     timeout 120 "$ctl" -a fetch-config -m ec2 -s -c "file:$base/etc/dataops-infra.json"
 }
 
-# Every hour, only when the disk fills: what jobs left behind, and images no container uses. Never volumes: caches are in them.
-# Only after the runner's container exists, or its image would go.
+# What the host does for itself later. Images and volumes are safe whenever it starts: it knows the runner's image.
 disk_guard() {
     local unit=$ROOT/etc/systemd/system/dataops-infra-disk-guard
-    printf '[Timer]\nOnBootSec=15min\nOnUnitActiveSec=1h\n[Install]\nWantedBy=timers.target\n' >"$unit.timer"
-    printf '[Service]\nType=oneshot\nExecStart=/bin/sh %s\n' "$unit.sh" >"$unit.service"
-    cat >"$unit.sh" <<'GUARD'
-used=$(df --output=pcent / | tr -dc 0-9)
-[ "$used" -ge 70 ] || exit 0
-age=168h
-[ "$used" -lt 85 ] || age=6h
-docker container prune -f --filter label=com.gitlab.gitlab-runner.managed=true --filter until=24h
-docker image prune -af --filter until=$age
-GUARD
+    put "$ROOT/usr/local/lib/dataops-infra/disk-guard.py" <<'PYTHON' || true
+@@DISK_GUARD@@
+PYTHON
+    put "$unit.service" <<'UNIT' || true
+@@DISK_GUARD_SERVICE@@
+UNIT
+    put "$unit.timer" <<'UNIT' || true
+@@DISK_GUARD_TIMER@@
+UNIT
     systemctl daemon-reload && systemctl enable --now dataops-infra-disk-guard.timer
 }
 
@@ -328,7 +490,16 @@ verified() {
     local answer
     answer=$(runner "$IMAGE" verify) && ! grep -Eiq 'is removed|is not valid|client error|failed|fatal' <<<"$answer" && return
     printf '%s\n' "$answer"
+    ! grep -Eiq 'is removed|is not valid|forbidden|\b403\b' <<<"$answer" ||
+        die_for_good 'the platform does not know this runner any more: its token was revoked, or somebody deleted the runner'
     return 1
+}
+
+# Whether the runner's metrics show a question for jobs that was answered.
+asked() {
+    local said
+    [ -n "$METRICS" ] && said=$(curl -s --noproxy '*' --max-time 5 "http://127.0.0.1:$METRICS/metrics") &&
+        grep -Eq '^gitlab_runner_api_request_statuses_total\{.*endpoint="request_job".*status="20[14]".*\} [1-9]' <<<"$said"
 }
 
 # The runner says nothing while it polls and finds no job, so silence counts: four looks, five seconds apart, at
@@ -344,6 +515,7 @@ polls() {
         else
             good=$((good + 1))
             [[ $lines != *'Checking for jobs'* ]] || good=4
+            ! asked || good=4
         fi
         was=$state
         [ "$good" -lt 4 ] || return 0
@@ -354,10 +526,20 @@ polls() {
 
 online_stage() {
     start_runner
-    cloudwatch_agent || NOTES='The CloudWatch agent is not running: no memory and disk metrics, and no log. '
+    cloudwatch_agent || NOTES+='The CloudWatch agent is not running: no memory and disk metrics, and no log. '
     disk_guard || NOTES+='The disk guard is not running. '
-    retry verified
-    polls
+    retry verified || die 'the runner cannot be verified at the platform'
+    polls || die 'the runner does not ask for jobs'
+    # For a config.toml that somebody spoils.
+    put "$STATE/config.toml" <"$CONFIG/config.toml" || true
+    chmod 600 "$STATE/config.toml"
+}
+
+# STAGE DETAIL
+succeeded() {
+    say "$GENERATION" >"$STATE/bootstrapped"
+    rm -f "$STATE/doubt"
+    report "$1" "$2"
 }
 
 start
@@ -370,5 +552,4 @@ registered_stage
 report registered ''
 WANT=online
 online_stage
-say "$GENERATION" >"$STATE/bootstrapped"
-report online "$NOTES"
+succeeded online "$NOTES"

@@ -5,6 +5,7 @@
     reason = "which helpers are used depends on the tests that are there"
 )]
 
+mod alarms;
 mod faults;
 mod foreign;
 mod host;

@@ -98,7 +98,10 @@ impl Disk {
         disk.write("bin/docker.py", DOCKER);
         disk.program(
             "docker",
-            &format!("exec '{python}' -S -E '{}' \"$@\"", disk.at("bin/docker.py").display()),
+            &format!(
+                "exec '{python}' -S -E '{}' \"$@\"",
+                disk.at("bin/docker.py").display()
+            ),
         );
         disk.program("python3", &format!("exec '{python}' \"$@\""));
         disk.program(

@@ -3,6 +3,8 @@
 mod bench;
 #[cfg(feature = "aws")]
 mod bench_proof;
+#[cfg(feature = "aws")]
+mod booted;
 mod calibration;
 mod catalog_data;
 #[cfg(feature = "aws")]
@@ -10,7 +12,9 @@ mod catalog_refresh;
 mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
+mod disk_guard;
 mod export;
+mod fakes;
 mod golden;
 mod host_script;
 mod iam;

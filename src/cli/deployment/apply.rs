@@ -17,8 +17,8 @@ use crate::engine::port::Ids;
 use crate::engine::run::{Report, Shared, run};
 use crate::render::progress::{Manner, show};
 
-/// Steps that are taken at the same time, over all deployments.
-const AT_ONCE: usize = 24;
+/// Steps that are taken at the same time, over all deployments. AWS turns away what is too much, and that is tried again later.
+const AT_ONCE: usize = 48;
 
 /// The steps of one deployment.
 #[derive(Clone, Debug)]

@@ -11,6 +11,8 @@ pub mod specify;
 pub mod token;
 
 #[cfg(feature = "aws")]
+pub mod alarm_test;
+#[cfg(feature = "aws")]
 pub mod apply;
 #[cfg(feature = "aws")]
 pub mod calls;
@@ -32,6 +34,9 @@ pub mod remove;
 pub mod rotate;
 #[cfg(feature = "aws")]
 pub mod runner;
+pub mod shared;
+#[cfg(feature = "aws")]
+pub mod site;
 #[cfg(feature = "aws")]
 pub mod upgrade;
 #[cfg(feature = "aws")]

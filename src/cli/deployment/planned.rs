@@ -10,6 +10,7 @@ use super::calls::ground;
 use super::prepare::{Prepared, Want};
 use super::select::Meant;
 use super::size;
+use super::specify::certificates;
 use super::token::token;
 use super::wants::Group;
 use crate::cli::outcome::{Context, Exit, Failure};
@@ -208,12 +209,7 @@ pub async fn read(
         ttl: live.ttl.as_deref().and_then(crate::domain::settings::Ttl::parse),
         ..Settings::default()
     };
-    let ca = match &flags.docker.ca_file {
-        None => None,
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-            Failure::new(Exit::BadInput, format!("cannot read {}", path.display())).because(error)
-        })?),
-    };
+    let ca = certificates(&flags)?;
     let sizing = size::question(&settings, &args.question, &live.region, context)?;
     let profile = context.aws_profile.clone();
     let ground = ground(Some(&live.region), profile.as_deref(), context).await?;

@@ -7,34 +7,25 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::calls::{Ground, unreadable};
 use super::select::Meant;
+use super::shared::{Shared, common, is_launch, launches, secret_finding, token_finding};
+use super::site::{image_of, image_parameter, network, subnets};
 use super::size::{Size, Sizing};
-use super::specify::{PLATFORM, Site, specify};
+use super::specify::{Site, specify};
 use crate::aws::error::CallError;
 use crate::aws::observe::{self, Caller};
 use crate::aws::parameter;
-use crate::aws::preflight::{self as read, Network};
 use crate::cli::outcome::{Exit, Failure};
 use crate::domain::deployment::name::{Host, Name, Place};
 use crate::domain::deployment::observed::Observed;
-use crate::domain::deployment::operation::Operation;
 use crate::domain::deployment::owner::Generation;
-use crate::domain::deployment::preflight::{self, Facts, Finding, ImageFact, Need, Status, SubnetFact};
+use crate::domain::deployment::preflight::{Finding, Status};
 use crate::domain::deployment::record::{LARGEST, Lease, Phase, Record, SCHEMA};
 use crate::domain::deployment::resource::instance;
 use crate::domain::deployment::secret::Secret;
-use crate::domain::deployment::spec::{Image, SecretRef, Spec, Subnet, Token};
+use crate::domain::deployment::spec::{Image, Spec, Token};
 use crate::domain::deployment::up::{Ascent, Given, Wanted, forbidden, up};
 use crate::domain::deployment::user_data;
 use crate::domain::settings::{Settings, Ttl};
-use crate::platform::{self, Verdict};
-
-/// Canonical's parameter with the image of Ubuntu 24.04
-/// (<https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/>).
-pub const IMAGE_PARAMETER: &str =
-    "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
-
-/// Subnets that are tried at most.
-const SUBNETS: usize = 6;
 
 /// A deployment that is wanted.
 #[derive(Clone, Debug)]
@@ -84,16 +75,6 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
-/// What is read once for all deployments of an account and region.
-#[derive(Debug, Default)]
-struct Shared {
-    networks: BTreeMap<Network, Result<Vec<SubnetFact>, CallError>>,
-    images: BTreeMap<String, Result<Option<ImageFact>, CallError>>,
-    secrets: Vec<(SecretRef, Result<bool, CallError>)>,
-    /// What platforms say of tokens that are new to them, by address and token.
-    verdicts: Vec<(String, Secret, Verdict)>,
-}
-
 /// Returns who calls, with the parameters of the deployments.
 async fn first(
     ground: &Ground,
@@ -116,54 +97,6 @@ fn says_size(settings: &Settings) -> bool {
         || settings.count.is_some()
         || settings.concurrency.is_some()
         || settings.disk_gib.is_some()
-}
-
-fn network(settings: &Settings, base: Option<&Record>) -> Option<Network> {
-    if !settings.subnets.is_empty() {
-        return Some(Network::Subnets(settings.subnets.clone()));
-    }
-    if let Some(vpc) = &settings.vpc {
-        return Some(Network::Vpc(vpc.clone()));
-    }
-    match base {
-        Some(_) if settings.zones.is_empty() => None,
-        Some(base) => Some(Network::Vpc(base.spec.vpc.clone())),
-        None => Some(Network::Default),
-    }
-}
-
-fn image_parameter(settings: &Settings) -> String {
-    settings
-        .ami_parameter
-        .clone()
-        .unwrap_or_else(|| IMAGE_PARAMETER.to_owned())
-}
-
-/// Returns the identity of the image that is meant; none where the record's stays.
-fn image_of(settings: &Settings, base: Option<&Record>, parameters: &observe::Parameters) -> Option<Image> {
-    if let Some(ami) = &settings.ami {
-        return Some(Image {
-            id: ami.clone(),
-            root_device: String::new(),
-            parameter: None,
-        });
-    }
-    // An image that is newer than the one it was made with is no reason to replace a host.
-    let same = base.is_some_and(|base| {
-        settings.ami_parameter.is_none() || settings.ami_parameter == base.spec.image.parameter
-    });
-    if same {
-        return None;
-    }
-    let name = image_parameter(settings);
-    Some(Image {
-        id: parameters
-            .get(&name)
-            .map(|parameter| parameter.value.clone())
-            .unwrap_or_default(),
-        root_device: String::new(),
-        parameter: Some(name),
-    })
 }
 
 /// Prepares deployments of one account and region.
@@ -191,13 +124,13 @@ pub async fn prepare(
         .iter()
         .map(|name| Record::read(name, &parameters.get(&name.record())?.value).ok())
         .collect();
-    let given: Vec<String> = wants
+    let compared: Vec<String> = wants
         .iter()
         .filter(|want| want.secret.is_some())
         .map(|want| want.meant.name.token())
         .filter(|name| parameters.contains_key(name))
         .collect();
-    let stored = async { Ok(parameter::read(&ground.clients, &given, true).await) };
+    let stored = async { Ok(parameter::read(&ground.clients, &compared, true).await) };
     let ((observed, shared), sizes, stored) = tokio::try_join!(
         async {
             tokio::try_join!(
@@ -217,6 +150,8 @@ pub async fn prepare(
     let mut prepared = Vec::new();
     for (((want, record), name), size) in wants.into_iter().zip(records).zip(&names).zip(sizes) {
         let seen = observed.remove(name).unwrap_or_default();
+        let mut notes = Vec::new();
+        let given = given(&want, &seen, &stored, &mut notes);
         let one = size.and_then(|size| {
             one(
                 ground,
@@ -225,15 +160,16 @@ pub async fn prepare(
                 record.as_ref(),
                 seen,
                 size,
+                given,
                 &shared,
                 &parameters,
                 now,
             )
         });
+        let one = one.map(|one| Prepared { notes, ..one });
         prepared.push((want, one));
     }
-    tokens(&stored, &mut prepared);
-    let findings = preflight(ground, &prepared, &shared).await;
+    let findings = launches(ground, &prepared, &shared).await;
     let mut results = Vec::new();
     for (want, one) in prepared {
         let one = one.map(|mut one| {
@@ -245,94 +181,6 @@ pub async fn prepare(
         results.push((want.meant.name.clone(), one));
     }
     Ok((caller, results))
-}
-
-fn is_launch(step: &crate::domain::deployment::step::Step) -> bool {
-    matches!(step.does, Operation::Launch(_))
-}
-
-/// Reads networks, images and the user's secrets, each once.
-async fn common(
-    ground: &Ground,
-    wants: &[Want],
-    records: &[Option<Record>],
-    parameters: &observe::Parameters,
-) -> Shared {
-    let mut networks = BTreeSet::new();
-    let mut images = BTreeSet::new();
-    let mut secrets: Vec<SecretRef> = Vec::new();
-    for (want, record) in wants.iter().zip(records) {
-        if let Some(spec) = &want.spec {
-            networks.insert(Network::Subnets(
-                spec.subnets.iter().map(|subnet| subnet.id.clone()).collect(),
-            ));
-            images.insert(spec.image.id.clone());
-            continue;
-        }
-        let settings = &want.meant.settings;
-        networks.extend(network(settings, record.as_ref()));
-        images.extend(
-            image_of(settings, record.as_ref(), parameters)
-                .map(|image| image.id)
-                .filter(|id| !id.is_empty()),
-        );
-        let mut references = Vec::new();
-        if let Some(Token::Theirs(reference)) = &want.token {
-            references.push(reference.clone());
-        }
-        references.extend(settings.registry.clone());
-        let known = |reference: &SecretRef| {
-            record.as_ref().is_some_and(|record| {
-                record.spec.registry.as_ref() == Some(reference)
-                    || record.spec.token == Token::Theirs(reference.clone())
-            })
-        };
-        for reference in references {
-            if !known(&reference) && !secrets.contains(&reference) {
-                secrets.push(reference);
-            }
-        }
-    }
-    let mut tokens: Vec<(String, Secret)> = Vec::new();
-    for want in wants {
-        let name = &want.meant.name;
-        // A token that is stored has been accepted before, and a registration token cannot be asked about.
-        let Some(secret) = &want.secret else { continue };
-        let new = !parameters.contains_key(&name.token()) && secret.reveal().starts_with("glrt-");
-        let url = want.meant.settings.platform_url.clone();
-        let url = url
-            .unwrap_or_else(|| PLATFORM.to_owned())
-            .trim_end_matches('/')
-            .to_owned();
-        if new && !tokens.contains(&(url.clone(), secret.clone())) {
-            tokens.push((url, secret.clone()));
-        }
-    }
-    let clients = &ground.clients;
-    let (networks, images, secrets, verdicts) = tokio::join!(
-        futures_util::future::join_all(networks.into_iter().map(|network| async move {
-            let subnets = read::subnets(clients, &network).await;
-            (network, subnets)
-        })),
-        futures_util::future::join_all(images.into_iter().map(|id| async move {
-            let image = read::image(clients, &id).await;
-            (id, image)
-        })),
-        futures_util::future::join_all(secrets.into_iter().map(|reference| async move {
-            let there = read::secret_exists(clients, &reference).await;
-            (reference, there)
-        })),
-        futures_util::future::join_all(tokens.into_iter().map(|(url, secret)| async move {
-            let verdict = platform::verify(&url, &secret).await;
-            (url, secret, verdict)
-        })),
-    );
-    Shared {
-        networks: networks.into_iter().collect(),
-        images: images.into_iter().collect(),
-        secrets,
-        verdicts,
-    }
 }
 
 /// Works out the sizes, each question once.
@@ -380,82 +228,6 @@ async fn sizes(wants: &[Want], records: &[Option<Record>]) -> Result<Vec<Result<
     Ok(sizes)
 }
 
-/// Returns the subnets to try.
-fn subnets(
-    settings: &Settings,
-    network: &Network,
-    shared: &Shared,
-    region: &str,
-) -> Result<(String, Vec<Subnet>), Failure> {
-    let refused = |why: String, hint: &str| Failure::new(Exit::Refused, why).hint(hint);
-    let facts = match shared.networks.get(network) {
-        Some(Ok(facts)) => facts,
-        Some(Err(error)) => {
-            return Err(unreadable("the subnets", error.clone(), "up"));
-        }
-        None => return Err(refused("no network was read".to_owned(), "run the command again")),
-    };
-    let mut chosen: Vec<&SubnetFact> = facts
-        .iter()
-        .filter(|fact| settings.zones.is_empty() || settings.zones.contains(&fact.subnet.zone))
-        .collect();
-    match network {
-        Network::Default if facts.is_empty() => {
-            return Err(refused(
-                format!("{region} has no default VPC with default subnets"),
-                "name a network: --vpc vpc-… or --subnets subnet-…,subnet-…",
-            ));
-        }
-        Network::Vpc(vpc) if facts.is_empty() => {
-            return Err(refused(
-                format!("{vpc} does not exist in {region}, or has no subnets"),
-                "aws ec2 describe-vpcs lists those that exist",
-            ));
-        }
-        Network::Subnets(ids) => {
-            let missing: Vec<&str> = ids
-                .iter()
-                .filter(|id| facts.iter().all(|fact| fact.subnet.id != **id))
-                .map(String::as_str)
-                .collect();
-            if !missing.is_empty() {
-                return Err(refused(
-                    format!("{} does not exist in {region}", missing.join(", ")),
-                    "aws ec2 describe-subnets lists those that exist",
-                ));
-            }
-            chosen.sort_by_key(|fact| ids.iter().position(|id| *id == fact.subnet.id));
-        }
-        _ => {}
-    }
-    let Some(first) = chosen.first() else {
-        return Err(refused(
-            format!("no subnet is in {}", settings.zones.join(", ")),
-            "name other zones, or subnets with --subnets",
-        ));
-    };
-    let vpc = first.vpc.clone();
-    if let Some(other) = chosen.iter().find(|fact| fact.vpc != vpc) {
-        return Err(refused(
-            format!("the subnets are in different VPCs: {vpc} and {}", other.vpc),
-            "name subnets of one VPC",
-        ));
-    }
-    // One for each zone first, so that the ladder has as many zones as there are.
-    let mut zones = BTreeSet::new();
-    let (mut ordered, mut rest): (Vec<Subnet>, Vec<Subnet>) = (Vec::new(), Vec::new());
-    for fact in chosen {
-        if zones.insert(fact.subnet.zone.clone()) || matches!(network, Network::Subnets(_)) {
-            ordered.push(fact.subnet.clone());
-        } else {
-            rest.push(fact.subnet.clone());
-        }
-    }
-    ordered.extend(rest);
-    ordered.truncate(SUBNETS);
-    Ok((vpc, ordered))
-}
-
 /// Works out what the deployment shall be.
 fn spec(
     place: &Place,
@@ -472,7 +244,7 @@ fn spec(
     let settings = &want.meant.settings;
     let was = base.map(|base| &base.spec);
     let (vpc, subnets) = match network(settings, base) {
-        Some(network) => subnets(settings, &network, shared, &place.region)?,
+        Some(network) => subnets(settings, &network, &shared.networks, &place.region)?,
         None => was
             .map(|was| (was.vpc.clone(), was.subnets.clone()))
             .unwrap_or_default(),
@@ -524,64 +296,6 @@ fn spec(
     ))
 }
 
-fn secret_finding(reference: &SecretRef, there: &Result<bool, CallError>) -> Finding {
-    let (what, name) = match reference {
-        SecretRef::Parameter(name) => ("the parameter", name),
-        SecretRef::Secret(name) => ("the secret", name),
-    };
-    let code = "secret";
-    match there {
-        Ok(true) => Finding::ok(code, format!("{what} {name} exists")),
-        Ok(false) => Finding::new(
-            code,
-            Status::Blocked,
-            format!("{what} {name} does not exist in this account and region"),
-            "make it, or name another",
-        ),
-        Err(error) => Finding::new(
-            code,
-            Status::Unknown,
-            format!("{what} {name} could not be looked up: {error}"),
-            "make sure that it exists: the host reads it when it starts",
-        ),
-    }
-}
-
-/// Says what kind of token it is, and whether the platform accepts it.
-fn token_finding(secret: &Secret, url: &str, shared: &Shared) -> Finding {
-    let code = "token";
-    if !secret.reveal().starts_with("glrt-") {
-        return Finding::ok(
-            code,
-            "a registration token: the host registers a runner with it, tagged with the deployment's name; whether the \
-             platform accepts it shows when it does",
-        );
-    }
-    let kind =
-        "an authentication token: tags and rights are set on the platform, where the runner was created";
-    let verdict = shared
-        .verdicts
-        .iter()
-        .find(|(at, known, _)| at == url && known == secret)
-        .map(|(_, _, verdict)| verdict);
-    match verdict {
-        None => Finding::ok(code, kind),
-        Some(Verdict::Accepted) => Finding::ok(code, format!("{kind}; {url} accepts it")),
-        Some(Verdict::Rejected(status)) => Finding::new(
-            code,
-            Status::Blocked,
-            format!("{url} rejects it (HTTP {status})"),
-            "create a runner on the platform and use its token, which begins with glrt-",
-        ),
-        Some(Verdict::Unknown(why)) => Finding::new(
-            code,
-            Status::Unknown,
-            format!("{url} could not be asked from here: {why}"),
-            "the host will ask when it registers",
-        ),
-    }
-}
-
 /// Returns the lease, kept as it is unless another is asked for.
 fn lease(ttl: Option<Ttl>, base: Option<&Record>, renew: bool, now: Timestamp) -> Option<Lease> {
     let was = base.and_then(|base| base.lease.clone());
@@ -611,6 +325,33 @@ pub fn rfc3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// Compares the token that was given with the one that is stored.
+fn given(
+    want: &Want,
+    observed: &Observed,
+    stored: &Result<observe::Parameters, CallError>,
+    notes: &mut Vec<String>,
+) -> Given {
+    let Some(secret) = &want.secret else {
+        return Given::Nothing;
+    };
+    if observed.token.is_none() {
+        return Given::Token;
+    }
+    match stored {
+        Err(error) => {
+            notes.push(format!(
+                "the token given could not be compared with the stored one, which stays ({error})"
+            ));
+            Given::Token
+        }
+        Ok(stored) => match stored.get(&want.meant.name.token()) {
+            Some(parameter) if parameter.value == secret.reveal() => Given::Token,
+            _ => Given::Other,
+        },
+    }
+}
+
 /// Prepares one deployment.
 #[expect(
     clippy::too_many_arguments,
@@ -623,6 +364,7 @@ fn one(
     base: Option<&Record>,
     observed: Observed,
     size: Size,
+    token: Given,
     shared: &Shared,
     parameters: &observe::Parameters,
     now: Timestamp,
@@ -706,11 +448,7 @@ fn one(
         place,
         record: &record,
         base: base.zip(version),
-        token: if want.secret.is_some() {
-            Given::Token
-        } else {
-            Given::Nothing
-        },
+        token,
         user_data: &scripts,
         wait: want.wait,
     };
@@ -728,124 +466,6 @@ fn one(
         notes: Vec::new(),
         record,
     })
-}
-
-/// Compares tokens that were given with those that are stored.
-fn tokens(
-    stored: &Result<observe::Parameters, CallError>,
-    prepared: &mut [(Want, Result<Prepared, Failure>)],
-) {
-    for (want, one) in prepared.iter_mut() {
-        let Ok(ready) = one else { continue };
-        let (Some(secret), true) = (&ready.secret, ready.observed.token.is_some()) else {
-            continue;
-        };
-        match stored {
-            Err(error) => ready.notes.push(format!(
-                "the token given could not be compared with the stored one, which stays ({error})"
-            )),
-            Ok(stored) => {
-                let is = stored
-                    .get(&ready.name.token())
-                    .map(|parameter| parameter.value.as_str());
-                if is != Some(secret.reveal()) {
-                    let scripts = user_data::scripts(&ready.record, &ready.place, want.ca.as_deref())
-                        .unwrap_or_default();
-                    let base = ready.observed.record.as_ref();
-                    let base = base.and_then(|(record, version)| Some((record.as_ref().ok()?, *version)));
-                    let wanted = Wanted {
-                        place: &ready.place,
-                        record: &ready.record,
-                        base,
-                        token: Given::Other,
-                        user_data: &scripts,
-                        wait: want.wait,
-                    };
-                    ready.ascent = up(&wanted, &ready.observed);
-                }
-            }
-        }
-    }
-}
-
-/// Checks what launches need, once for all of them.
-async fn preflight(
-    ground: &Ground,
-    prepared: &[(Want, Result<Prepared, Failure>)],
-    shared: &Shared,
-) -> Vec<Finding> {
-    let mut need = Need::default();
-    let mut first: Option<(&Prepared, &crate::domain::deployment::operation::Launch)> = None;
-    let mut subnet_ids = BTreeSet::new();
-    let mut vpcs = BTreeSet::new();
-    for (want, one) in prepared {
-        let Ok(one) = one else { continue };
-        for step in &one.ascent.steps {
-            let Operation::Launch(launch) = &step.does else {
-                continue;
-            };
-            let spec = &one.record.spec;
-            *need.vcpus.entry(spec.instance_type.clone()).or_default() +=
-                want.sizing.vcpus(&spec.instance_type);
-            need.gib += spec.disk.gib;
-            need.hosts += 1;
-            need.types.insert(spec.instance_type.clone());
-            need.types.extend(spec.fallback_types.iter().cloned());
-            subnet_ids.extend(spec.subnets.iter().map(|subnet| subnet.id.clone()));
-            vpcs.insert(spec.vpc.clone());
-            if first.is_none() {
-                first = Some((one, launch));
-            }
-        }
-    }
-    let Some((one, launch)) = first else {
-        return Vec::new();
-    };
-    let clients = &ground.clients;
-    let spec = &one.record.spec;
-    let routes = async {
-        let mut tables = Vec::new();
-        for vpc in &vpcs {
-            tables.extend(read::routes(clients, vpc).await?);
-        }
-        Ok::<_, CallError>(tables)
-    };
-    let (routes, offered, vcpus, gp3, permissions) = tokio::join!(
-        routes,
-        read::offered(clients, &need.types),
-        read::vcpus(clients),
-        read::gp3(clients),
-        read::permissions(clients, spec, launch),
-    );
-    let subnets: Vec<SubnetFact> = shared
-        .networks
-        .values()
-        .filter_map(|facts| facts.as_ref().ok())
-        .flatten()
-        .filter(|fact| subnet_ids.contains(&fact.subnet.id))
-        .cloned()
-        .collect();
-    let facts = Facts {
-        subnets,
-        routes: routes.ok(),
-        offered: offered.ok(),
-        vcpus: Some(vcpus),
-        gp3: Some(gp3),
-        image: match shared.images.get(&spec.image.id) {
-            Some(Ok(image)) => image.clone(),
-            _ => None,
-        },
-        permissions,
-    };
-    let mut findings = preflight::findings(&need, &facts, spec.disk.gib, spec.public_address);
-    // A host that is launched anew uses what its record says, which was looked up when it was made.
-    if !shared.images.contains_key(&spec.image.id) {
-        findings.retain(|finding| finding.code != "image");
-    }
-    if facts.subnets.is_empty() {
-        findings.retain(|finding| !matches!(finding.code, "free-addresses" | "route-out" | "type-offered"));
-    }
-    findings
 }
 
 fn generation() -> Result<Generation, Failure> {

@@ -1,5 +1,6 @@
 //! `up`: prepares, shows, asks, takes the steps, and says how it ended.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -96,15 +97,11 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
             Ok((_, prepared)) => prepared,
             // One account that cannot be read does not hurt the others.
             Err(failure) if many => {
-                ends.extend(wants.iter().map(|want| {
-                    let failure = Failure {
-                        exit: failure.exit,
-                        message: failure.message.clone(),
-                        hint: failure.hint.clone(),
-                        source: failure.source.as_ref().map(|source| source.to_string().into()),
-                    };
-                    unprepared(&want.meant.name, &ground.region, failure)
-                }));
+                ends.extend(
+                    wants
+                        .iter()
+                        .map(|want| unprepared(&want.meant.name, &ground.region, failure.copy())),
+                );
                 continue;
             }
             Err(failure) => return Err(failure),
@@ -124,13 +121,13 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
     if let (Some(plan), [one]) = (&plan, going.as_slice()) {
         plan.check(&one.prepared)?;
     }
-    let (ready, blocked): (Vec<Going>, Vec<Going>) = going
-        .into_iter()
-        .partition(|one| refusal(&one.prepared).is_none());
-    let blocked: Vec<(Going, Failure)> = blocked
-        .into_iter()
-        .filter_map(|one| refusal(&one.prepared).map(|failure| (one, failure)))
-        .collect();
+    let (mut ready, mut blocked) = (Vec::new(), Vec::new());
+    for one in going {
+        match refusal(&one.prepared) {
+            None => ready.push(one),
+            Some(failure) => blocked.push((one, failure)),
+        }
+    }
     if let (false, [(one, _)]) = (many, blocked.as_slice()) {
         let mut page = Page::new();
         preview(&mut page, one);
@@ -175,9 +172,7 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
         let stop = Stop::listen(context);
         let online = Duration::from_mins(u64::from(args.wait_minutes));
         let mut reports = apply(working.iter().map(work).collect(), online, &stop, context).await;
-        for (one, report) in working.iter().zip(&mut reports) {
-            overtaken(one, report).await;
-        }
+        overtaken(&working, &mut reports).await;
         let (lost, done) = working
             .into_iter()
             .zip(reports)
@@ -191,33 +186,55 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
     Ok(answer(ends))
 }
 
-/// Marks a run as failed whose deployment another run began to remove while things were made.
+/// Marks runs as failed whose deployments another run began to remove while things were made.
 ///
 /// That one does not know what was made after it had looked, and this one would call a deployment complete that is gone.
-async fn overtaken(one: &Going, report: &mut Report) {
-    let steps = &one.prepared.ascent.steps;
-    let made = steps
+async fn overtaken(all: &[Going], reports: &mut [Report]) {
+    let made = |one: &Going, report: &Report| {
+        let mut steps = one.prepared.ascent.steps.iter();
+        report.failed.is_empty()
+            && steps.any(|step| step.action != Action::Wait && report.done.contains_key(&step.address))
+    };
+    let mut asked: BTreeMap<(&str, Option<&str>), (&Ground, Vec<String>)> = BTreeMap::new();
+    for (one, _) in all
         .iter()
-        .any(|step| step.action != Action::Wait && report.done.contains_key(&step.address));
-    if !report.failed.is_empty() || !made {
-        return;
+        .zip(&*reports)
+        .filter(|(one, report)| made(one, report))
+    {
+        let ground = &one.ground;
+        let (_, names) = asked
+            .entry((ground.region.as_str(), ground.profile.as_deref()))
+            .or_insert((ground, Vec::new()));
+        names.push(one.prepared.name.record());
     }
-    let parameter = one.prepared.name.record();
-    let read = parameter::read(&one.ground.clients, std::slice::from_ref(&parameter), false).await;
-    // Everything is made; a look that fails is no reason to say that it is not.
-    let Ok(read) = read else { return };
-    let ours = read
-        .get(&parameter)
-        .and_then(|found| Record::read(&one.prepared.name, &found.value).ok())
-        .is_some_and(|record| {
-            record.generation == one.prepared.record.generation && record.phase == Phase::Present
-        });
-    if !ours {
-        let why = "another run removes the deployment; what was made after it had looked may be left";
-        report
-            .failed
-            .push(("record".to_owned(), Failed::Never(why.to_owned())));
-        report.done.remove("record");
+    let reads = asked.values().map(|(ground, names)| async {
+        // Everything is made; a look that fails is no reason to say that it is not.
+        let read = parameter::read(&ground.clients, names, false).await.ok();
+        read.map(|read| (ground.region.as_str(), ground.profile.as_deref(), read))
+    });
+    let read = futures_util::future::join_all(reads).await;
+    for (one, report) in all.iter().zip(reports).filter(|(one, report)| made(one, report)) {
+        let place = (one.ground.region.as_str(), one.ground.profile.as_deref());
+        let Some((.., found)) = read
+            .iter()
+            .flatten()
+            .find(|(region, profile, _)| (*region, *profile) == place)
+        else {
+            continue;
+        };
+        let ours = found
+            .get(&one.prepared.name.record())
+            .and_then(|found| Record::read(&one.prepared.name, &found.value).ok())
+            .is_some_and(|record| {
+                record.generation == one.prepared.record.generation && record.phase == Phase::Present
+            });
+        if !ours {
+            let why = "another run removes the deployment; what was made after it had looked may be left";
+            report
+                .failed
+                .push(("record".to_owned(), Failed::Never(why.to_owned())));
+            report.done.remove("record");
+        }
     }
 }
 
@@ -255,11 +272,14 @@ async fn again(
     if let Some(failure) = refusal(&one.prepared) {
         return Err(failure);
     }
-    let mut report = apply(vec![work(&one)], online, stop, context)
+    let report = apply(vec![work(&one)], online, stop, context)
         .await
         .pop()
         .unwrap_or_default();
-    overtaken(&one, &mut report).await;
+    let one = [one];
+    let mut reports = [report];
+    overtaken(&one, &mut reports).await;
+    let ([one], [report]) = (one, reports);
     Ok(end(&one, &report, args))
 }
 

@@ -97,7 +97,7 @@ async fn remove(args: &DownArgs, context: &Context) -> Result<Ending, Failure> {
                 ends.extend(
                     names
                         .iter()
-                        .map(|name| refused(name, &ground.region, copy(&failure))),
+                        .map(|name| refused(name, &ground.region, failure.copy())),
                 );
                 continue;
             }
@@ -205,15 +205,6 @@ fn work(one: &Going) -> Work {
         steps: one.descent.steps.clone(),
         ids: std::collections::BTreeMap::new(),
         secret: None,
-    }
-}
-
-fn copy(failure: &Failure) -> Failure {
-    Failure {
-        exit: failure.exit,
-        message: failure.message.clone(),
-        hint: failure.hint.clone(),
-        source: failure.source.as_ref().map(|source| source.to_string().into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From what was said, what was before and what is usual to the whole intent.
 
 use super::size::{Size, disk};
+use crate::cli::outcome::{Exit, Failure};
 use crate::domain::deployment::spec::{Docker, Image, Spec, Subnet, Token};
 use crate::domain::deployment::user_data;
 use crate::domain::settings::{Packages, Settings};
@@ -23,6 +24,21 @@ pub struct Site {
     pub subnets: Vec<Subnet>,
     /// Image.
     pub image: Image,
+}
+
+/// Reads the certificates that hosts shall trust.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn certificates(settings: &Settings) -> Result<Option<String>, Failure> {
+    let Some(path) = &settings.docker.ca_file else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path);
+    text.map(Some).map_err(|error| {
+        Failure::new(Exit::BadInput, format!("cannot read {}", path.display())).because(error)
+    })
 }
 
 /// Returns the intent: what was said goes before what was, and that before what is usual.

@@ -8,6 +8,7 @@ use super::calls::{Ground, ground};
 use super::prepare::Want;
 use super::select::{Meant, select};
 use super::size;
+use super::specify::certificates;
 use super::token::token;
 use crate::cli::outcome::{Context, Exit, Failure};
 use crate::cli::question::QuestionArgs;
@@ -108,12 +109,7 @@ pub async fn groups(
             };
             let (token, secret) = token(settings, stdin)?;
             let said = settings.token.is_some() || secret.is_some();
-            let ca = match &settings.docker.ca_file {
-                None => None,
-                Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                    Failure::new(Exit::BadInput, format!("cannot read {}", path.display())).because(error)
-                })?),
-            };
+            let ca = certificates(settings)?;
             wants.push(Want {
                 sizing,
                 token: said.then_some(token),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::deployment::args::{DeploymentArgs, WhichArgs};
 use crate::cli::deployment::select::select;
 use crate::cli::deployment::size;
-use crate::cli::deployment::specify::{Site, specify};
+use crate::cli::deployment::specify::{Site, certificates, specify};
 use crate::cli::outcome::{Context, Exit, Failure, Format};
 use crate::cli::question::{DEFAULT_REGION, QuestionArgs, TargetArg};
 use crate::domain::deployment::name::{Host, Name, Place};
@@ -34,6 +34,7 @@ status, up and down do not manage what a stack made: it belongs to CloudFormatio
 pub(super) const USER_DATA: &str = "\
 Examples:
   dataops-infra export user-data --name dataops-runner-london --region eu-west-2 > user-data.sh
+  dataops-infra export user-data --name runner --region us-east-1 | gzip -9 > user-data.gz   (EC2 takes 16 KB)
   dataops-infra export user-data --name runner --region us-east-1 --token-secret runner-token
 
 The script holds no secret: the host reads the token itself, with the role of its instance. That
@@ -138,12 +139,7 @@ fn wanted(args: &ExportDeploymentArgs, context: &Context) -> Result<(Name, Spec,
         // What is exported holds no secret: the host looks for the token where `up` would have put it.
         Some(TokenSource::File(_) | TokenSource::Environment(_)) | None => Token::Ours,
     };
-    let ca = match &settings.docker.ca_file {
-        None => None,
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-            Failure::new(Exit::BadInput, format!("cannot read {}", path.display())).because(error)
-        })?),
-    };
+    let ca = certificates(&settings)?;
     let site = Site {
         vpc: String::new(),
         subnets: vec![Subnet {

@@ -178,6 +178,9 @@ fn notes(command: Command, scope: &Scope) -> Vec<String> {
              permissions boundary limits what such a role can do"
                 .to_owned(),
         ),
+        Command::Alarms => notes.push(
+            "alarms test sends real messages to whoever listens to the topics of the alarms".to_owned(),
+        ),
         Command::Status | Command::Doctor | Command::Down => {}
         Command::Runner | Command::Upgrade => notes.push(
             "whoever has this policy runs scripts of any content as root on hosts that carry the tag".to_owned(),

@@ -12,6 +12,8 @@
 //! and `down` do not know the deployment. A generation is 16 hexadecimal digits, which no intrinsic function makes; where a
 //! host reports one it says `stack/NAME-OF-STACK`, which cannot be taken for a generation of `up`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::domain::deployment::name::{Host, Name, Place, ROLE_POLICY};
@@ -23,7 +25,7 @@ use crate::domain::deployment::resource::instance::HOP_LIMIT;
 use crate::domain::deployment::resource::{dashboard, role};
 use crate::domain::deployment::spec::{SecretRef, Spec, Token};
 use crate::domain::deployment::user_data::scripts;
-use crate::domain::host_script::Unrenderable;
+use crate::domain::host_script::{MOST_BYTES, Unrenderable, packed};
 
 /// Tag with the name of the stack.
 pub const STACK: &str = "dataops-infra:stack";
@@ -132,6 +134,14 @@ pub fn template(name: &Name, spec: &Spec, ca: Option<&str>) -> Result<Value, Unr
         } },
         "Parameters": making.parameters(token.as_deref()),
     });
+    // The values of the stack add little; the header and base 64 a third.
+    let largest = making
+        .scripts
+        .values()
+        .map(|script| packed(script).len() * 77 * 4 / 3 / 76 + ROOM_OF_VALUES);
+    if let Some(size) = largest.max().filter(|size| *size > MOST_BYTES) {
+        return Err(Unrenderable::TooLong(size));
+    }
     template["Resources"] = filled(making.resources(), &making.holes());
     template["Outputs"] = filled(making.outputs(), &making.holes());
     Ok(template)
@@ -165,6 +175,28 @@ fn camel(text: &str) -> String {
 
 fn instance(host: Host) -> String {
     host.address("instance-of-the-host")
+}
+
+/// What the lines around a compressed script take, with the values of the stack.
+const ROOM_OF_VALUES: usize = 1200;
+
+/// Begins user data that unpacks a script which follows in base 64.
+const UNPACK: &str = "#!/bin/bash
+# The script of the host, compressed; `dataops-infra export user-data` shows it plain.
+script=$(base64 -d <<'END' | gunzip
+";
+
+/// Returns bytes as lines of base 64.
+fn lines_of(bytes: &[u8]) -> String {
+    let text = STANDARD.encode(bytes);
+    let mut lines = String::new();
+    for (nth, c) in text.chars().enumerate() {
+        if nth > 0 && nth % 76 == 0 {
+            lines.push('\n');
+        }
+        lines.push(c);
+    }
+    lines
 }
 
 impl Making<'_> {
@@ -471,31 +503,29 @@ impl Making<'_> {
         properties
     }
 
-    /// Returns the script in parts: with `Fn::Sub` each `${` of it would have to be written otherwise.
+    /// Returns a script that unpacks the host's and puts in what only the stack knows.
+    ///
+    /// The user data of a template is text, so it cannot be compressed as `up` does it, and plain it is too long.
     fn script(&self, script: &str) -> Value {
-        let suffix = "DNS_SUFFIX='";
-        let mut holes = self.holes();
-        holes.push(Hole {
-            text: format!("{suffix}amazonaws.com"),
-            alone: Value::Null,
-            within: String::new(),
-        });
-        let mut parts = Vec::new();
-        let mut rest = script;
-        while let Some((at, hole)) = holes
-            .iter()
-            .filter_map(|hole| Some((rest.find(&hole.text)?, hole)))
-            .min_by_key(|(at, _)| *at)
-        {
-            parts.push(json!(&rest[..at]));
-            if hole.alone.is_null() {
-                parts.extend([json!(suffix), json!({ "Ref": "AWS::URLSuffix" })]);
-            } else {
-                parts.push(hole.alone.clone());
-            }
-            rest = &rest[at + hole.text.len()..];
+        let mut parts = vec![json!(format!("{UNPACK}{}\nEND\n)\n", lines_of(&packed(script))))];
+        // No text here has a double quote, a backslash or a `$`.
+        let mut put = |text: &str, before: &str, value: Value, after: &str| {
+            // In two words, which bash puts together: `filled` shall not take it for a hole.
+            let (first, second) = text.split_at(text.len() / 2);
+            let begin = format!("script=${{script//\"{first}\"\"{second}\"/\"{before}");
+            parts.extend([json!(begin), value, json!(format!("{after}\"}}\n"))]);
+        };
+        // Only there: the same words may be in the name of a registry.
+        let suffix = "DNS_SUFFIX='amazonaws.com'";
+        if script.contains(suffix) {
+            put(suffix, "DNS_SUFFIX='", json!({ "Ref": "AWS::URLSuffix" }), "'");
         }
-        parts.push(json!(rest));
+        for hole in self.holes() {
+            if script.contains(&hole.text) {
+                put(&hole.text, "", hole.alone, "");
+            }
+        }
+        parts.push(json!("exec bash -c \"$script\"\n"));
         json!({ "Fn::Join": ["", parts] })
     }
 
@@ -612,55 +642,7 @@ fn fill(text: String, holes: &[Hole]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::deployment::spec::{AlarmBasis, Disk, Docker, Image, Subnet};
-
-    fn spec(count: u32) -> Spec {
-        Spec {
-            workload: "production".to_owned(),
-            asked: String::new(),
-            instance_type: "m6i.2xlarge".to_owned(),
-            fallback_types: Vec::new(),
-            count,
-            concurrency: 8,
-            check_interval: 3,
-            disk: Disk {
-                gib: 200,
-                iops: 3000,
-                throughput: 125,
-                kms_key: None,
-            },
-            image: Image {
-                id: String::new(),
-                root_device: "/dev/sda1".to_owned(),
-                parameter: None,
-            },
-            vpc: String::new(),
-            subnets: vec![Subnet {
-                id: String::new(),
-                zone: String::new(),
-            }],
-            public_address: None,
-            token: Token::Ours,
-            registry: None,
-            platform_url: "https://app.dataops.live".to_owned(),
-            runner_image: "dataopslive/dataops-runner".to_owned(),
-            channel: "latest".to_owned(),
-            docker: Docker::default(),
-            topic: None,
-            notify: vec![
-                "team@example.com".to_owned(),
-                "https://hooks.example.com/a".to_owned(),
-            ],
-            termination_protection: false,
-            log_retention_days: 30,
-            tags: [("team".to_owned(), "data".to_owned())].into(),
-            alarms: AlarmBasis {
-                wave_gib: 3.0,
-                days_to_full: 12,
-                burstable: true,
-            },
-        }
-    }
+    use crate::domain::testing::spec;
 
     fn made(spec: &Spec) -> Value {
         template(&Name::new("abc").expect("sound"), spec, None).expect("a template")

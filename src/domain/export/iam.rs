@@ -31,6 +31,8 @@ pub enum Command {
     Status,
     /// `doctor`.
     Doctor,
+    /// `alarms test`.
+    Alarms,
     /// `down`.
     Down,
     /// `runner`.
@@ -41,11 +43,12 @@ pub enum Command {
 
 impl Command {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Plan,
         Self::Up,
         Self::Status,
         Self::Doctor,
+        Self::Alarms,
         Self::Down,
         Self::Runner,
         Self::Upgrade,
@@ -58,6 +61,7 @@ impl Command {
             Self::Up => "up",
             Self::Status => "status",
             Self::Doctor => "doctor",
+            Self::Alarms => "alarms",
             Self::Down => "down",
             Self::Runner => "runner",
             Self::Upgrade => "upgrade",
@@ -198,7 +202,7 @@ pub struct Row {
     pub source: Option<&'static str>,
 }
 
-use Command::{Doctor, Down, Plan, Runner, Up, Upgrade};
+use Command::{Alarms, Doctor, Down, Plan, Runner, Up, Upgrade};
 use Need::{Called, Dependent, DryRun, Free};
 use When::{
     Always, ForAlarmActions, GrantForAws, HostTagThere, KeptGiven, MadeByLaunch, MadeBySnapshot, PassedToEc2,
@@ -279,7 +283,7 @@ pub const TABLE: &[Row] = &[
     row("ec2:DescribeRouteTables", PREFLIGHT, On::Everything, Always, Called, "there is a way out"),
     row("ec2:DescribeImages", PREFLIGHT, On::Everything, Always, Called, "the image fits the type"),
     row("servicequotas:GetServiceQuota", PREFLIGHT, On::Everything, Always, Called, "vCPUs that may run"),
-    row("cloudwatch:GetMetricData", PREFLIGHT, On::Everything, Always, Called,
+    row("cloudwatch:GetMetricData", &[Plan, Up, Doctor, Alarms], On::Everything, Always, Called,
         "vCPUs that do run; figures of hosts"),
     row("secretsmanager:DescribeSecret", PREFLIGHT, On::TheirSecrets, Always, Called, "the secret is there"),
     row("ssm:GetParameters", PREFLIGHT, On::PublicParameters, Always, Called, "the current image"),
@@ -384,7 +388,12 @@ pub const TABLE: &[Row] = &[
     row("sns:Unsubscribe", &[Up], On::Subscriptions, Always, Called, "who is told no longer"),
     row("sns:DeleteTopic", &[Down], On::Topics, TagThere, Called, "the topic goes"),
     // Alarms and dashboard: one action makes them and writes over them.
-    row("cloudwatch:PutMetricAlarm", &[Up], On::Alarms, Always, Called, "alarms"),
+    row("cloudwatch:ListMetrics", &[Alarms], On::Everything, Always, Called,
+        "under which dimensions a host publishes what an alarm misses"),
+    row("cloudwatch:SetAlarmState", &[Alarms], On::Alarms, TagThere, Called, "drives an alarm, and back"),
+    row("cloudwatch:DescribeAlarmHistory", &[Alarms], On::Alarms, Always, Called, "what came of it"),
+    row("cloudwatch:PutMetricAlarm", &[Up, Alarms], On::Alarms, Always, Called,
+        "alarms; a test takes the action that reboots off and puts it back"),
     says(row("cloudwatch:TagResource", &[Up], On::Alarms, TagGiven, Called,
         "PutMetricAlarm with tags wants it too"), PUT_METRIC_ALARM),
     says(row("iam:CreateServiceLinkedRole", &[Up], On::AlarmActionsRole, ForAlarmActions, Dependent("cloudwatch:PutMetricAlarm"),

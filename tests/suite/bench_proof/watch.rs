@@ -49,6 +49,7 @@ async fn alarms_are_kept_as_on_aws() {
             .collect::<Vec<_>>()
     };
     busy(&client, "busy")
+        .alarm_actions("arn:aws:sns:us-east-1:111111111111:nobody")
         .tags(tag("owner"))
         .send()
         .await
@@ -64,6 +65,16 @@ async fn alarms_are_kept_as_on_aws() {
         .send()
         .await
         .expect("is set");
+    // What changed is in the history, and what was done: there is no such topic.
+    let history = client.describe_alarm_history().alarm_name("busy").send().await;
+    let history = history.expect("a history").alarm_history_items().to_vec();
+    let summaries: Vec<&str> = history.iter().filter_map(|item| item.history_summary()).collect();
+    assert_eq!(summaries.len(), 2, "{summaries:?}");
+    assert!(
+        summaries[0].starts_with("Failed to execute action arn:aws:sns:"),
+        "{summaries:?}"
+    );
+    assert_eq!(summaries[1], "Alarm updated from INSUFFICIENT_DATA to ALARM");
     // The next one neither resets the state nor adds tags.
     busy(&client, "busy")
         .threshold(90.0)

@@ -1,8 +1,12 @@
 //! Hosts that boot in no time: each instance that is launched says at once how far it is, as its script would.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
 use super::xml;
@@ -107,7 +111,20 @@ pub fn user_data(direct: &Direct, id: &str) -> String {
     let (_, text) = direct.query("ec2", "DescribeInstanceAttribute", &asked);
     let answer = xml::read(&text);
     let encoded = xml::find(&answer, "value").and_then(Value::as_str);
-    encoded.map(decoded).unwrap_or_default()
+    encoded.map(unpacked).unwrap_or_default()
+}
+
+/// Returns what cloud-init makes of user data: compressed or not.
+pub fn unpacked(encoded: &str) -> String {
+    let bytes = STANDARD.decode(encoded.trim()).unwrap_or_default();
+    let mut plain = String::new();
+    if GzDecoder::new(bytes.as_slice())
+        .read_to_string(&mut plain)
+        .is_ok()
+    {
+        return plain;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Returns the value of a line such as `REPORT='/a/b'`.
@@ -118,24 +135,8 @@ fn setting(script: &str, name: &str) -> Option<String> {
     Some(value.trim_matches(['\'', '"']).to_owned())
 }
 
-/// Reads base 64.
-pub fn decoded(text: &str) -> String {
-    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bytes, mut bits, mut buffer) = (Vec::new(), 0, 0_u32);
-    for value in text.chars().filter_map(|c| ALPHABET.find(c)) {
-        buffer = buffer << 6 | value as u32;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((buffer >> bits) as u8);
-            buffer &= (1 << bits) - 1;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[test]
-fn base_64_is_read() {
-    assert_eq!(decoded("UkVQT1JUPScvYSc="), "REPORT='/a'");
+fn user_data_is_read() {
+    assert_eq!(unpacked("UkVQT1JUPScvYSc="), "REPORT='/a'");
     assert_eq!(setting("A=1\nREPORT='/a'", "REPORT").as_deref(), Some("/a"));
 }

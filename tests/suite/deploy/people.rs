@@ -40,7 +40,7 @@ fn interrupted_while_making_it_goes_on_later() {
             let Some(world) = World::open() else { return };
             world
                 .account
-                .rule(Rule::on(at).times(1).delay(Duration::from_millis(500)));
+                .rule(Rule::on(at).times(1).delay(Duration::from_millis(1500)));
             let running = world.start(world.up_command(&[]));
             world.until(at, 1);
             running.signal(signal);
@@ -63,7 +63,7 @@ fn down_interrupted_goes_on_later() {
         world.account.rule(
             Rule::on("ec2:TerminateInstances")
                 .times(1)
-                .delay(Duration::from_millis(500)),
+                .delay(Duration::from_millis(1500)),
         );
         let running = world.start(world.down_command(&[]));
         world.until("ec2:TerminateInstances", 1);

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::host::{Manner, decoded};
+use super::host::{Manner, unpacked};
 use super::preflight::Platform;
 use super::witness::record;
 use super::world::{NAME, Ran, World};
@@ -73,7 +73,7 @@ fn said(call: &Call) -> String {
         .filter_map(|(_, value)| value.as_str())
     {
         text.push('\n');
-        text.push_str(&decoded(value));
+        text.push_str(&unpacked(value));
     }
     text
 }

@@ -1,9 +1,14 @@
-"""CloudWatch: alarms as AWS takes, keeps and lists them."""
+"""CloudWatch: alarms as AWS takes, keeps, lists and drives them."""
+
+import json
 
 from moto.cloudwatch.exceptions import ResourceNotFound, ValidationError
 from moto.cloudwatch.models import Alarm, CloudWatchBackend
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.moto_api._internal import mock_random
+from moto.sns.models import sns_backends
 
 from . import replaces
 
@@ -36,6 +41,7 @@ def repair():
     refuse_bad_alarms()
     list_in_pages()
     delete_whole()
+    act_on_changes()
 
 
 def require(true, message):
@@ -56,6 +62,7 @@ def begin_without_data():
         before = self.alarms.get(parameters["name"])
         alarm = put(self, **({**parameters, "tags": None} if before else parameters))
         if before:
+            alarm.bench_history = history_of(before)
             for name in ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history"):
                 setattr(alarm, name, getattr(before, name))
         return alarm
@@ -183,3 +190,71 @@ def delete_whole():
         for name in alarm_names:
             self.tagger.delete_all_tags_for_resource(self.alarms[name].alarm_arn)
         return delete(self, alarm_names)
+
+
+def history_of(alarm):
+    return alarm.__dict__.setdefault("bench_history", [])
+
+
+def act(backend, alarm, action):
+    """Does what an alarm does, as far as it can be seen: a message to a topic. Returns why it failed."""
+    if not action.startswith("arn:aws:sns:"):
+        return None
+    region = action.split(":")[3]
+    topic = sns_backends[backend.account_id][region].topics.get(action)
+    if topic is None:
+        return "Resource: AWS::SNS::Topic not found"
+    message = json.dumps({"AlarmName": alarm.name, "NewStateValue": alarm.state_value, "NewStateReason": alarm.state_reason})
+    subject = f'{alarm.state_value}: "{alarm.name}" in {backend.region_name}'
+    topic.sent_notifications.append((str(mock_random.uuid4()), message, subject, None, None))
+    return None
+
+
+def act_on_changes():
+    """SetAlarmState: a change is in the history, and so is each action that it sets off; moto keeps neither."""
+
+    @replaces(CloudWatchBackend, "set_alarm_state")
+    def set_alarm_state(set_state, self, alarm_name, reason, reason_data, state_value):
+        alarm = self.alarms.get(alarm_name)
+        before = alarm.state_value if alarm else None
+        set_state(self, alarm_name, reason, reason_data, state_value)
+        if before == state_value:
+            return
+        history = history_of(alarm)
+        history.append((utcnow(), "StateUpdate", f"Alarm updated from {before} to {state_value}", {"newState": reason}))
+        actions = {
+            "ALARM": alarm.alarm_actions,
+            "OK": alarm.ok_actions,
+            "INSUFFICIENT_DATA": alarm.insufficient_data_actions,
+        }
+        for action in (actions[state_value] or []) if alarm.actions_enabled else []:
+            failed = act(self, alarm, action)
+            summary = f"Successfully executed action {action}"
+            if failed:
+                summary = f'Failed to execute action {action}. Received error: "{failed}"'
+            history.append((utcnow(), "Action", summary, {"actionState": "Failed" if failed else "Succeeded"}))
+
+    def describe_alarm_history(self):
+        get = self._get_param
+        alarm = self.cloudwatch_backend.alarms.get(get("AlarmName") or "")
+        items = [] if alarm is None else list(history_of(alarm))
+        if get("HistoryItemType"):
+            items = [item for item in items if item[1] == get("HistoryItemType")]
+        if get("StartDate"):
+            items = [item for item in items if item[0] >= get("StartDate").replace(tzinfo=None)]
+        if get("ScanBy", "TimestampDescending") == "TimestampDescending":
+            items.reverse()
+        shown = [
+            {
+                "AlarmName": get("AlarmName"),
+                "AlarmType": "MetricAlarm",
+                "Timestamp": at,
+                "HistoryItemType": kind,
+                "HistorySummary": summary,
+                "HistoryData": json.dumps(data),
+            }
+            for at, kind, summary, data in items[: int(get("MaxRecords", 100))]
+        ]
+        return ActionResult({"AlarmHistoryItems": shown})
+
+    CloudWatchResponse.describe_alarm_history = describe_alarm_history

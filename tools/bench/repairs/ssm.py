@@ -8,7 +8,7 @@ from moto.ec2.models import ec2_backends
 from moto.ssm.exceptions import SSMException, ValidationException
 from moto.ssm.responses import SimpleSystemManagerResponse
 
-from . import replaces
+from . import replaces, run_command
 
 # The image is the one of amis.json.
 PARAMETERS = {
@@ -27,6 +27,7 @@ def repair():
     encrypt_values()
     forget_tags_of_deleted()
     command_only_running_instances()
+    run_command.repair()
 
 
 def publish_parameters():
