@@ -107,14 +107,14 @@ imds() {
 # REGION SERVICE OPERATION BODY: calls AWS as the instance role; the answer on stdout, what goes wrong in the log.
 # All failures are tried again: a new role takes a while until it is known everywhere.
 aws_call() {
-    local pause role answer path=iam/security-credentials/
+    local pause role answer path=iam/security-credentials/ region=${1:-$REGION}
     for pause in 2 4 8 15 30 0; do
         answer=
         if role=$(imds "$path") &&
             answer=$(imds "$path$role" | helper credentials |
-                curl -sS --fail-with-body --config - --connect-timeout 10 --max-time 30 --aws-sigv4 "aws:amz:$1:$2" \
+                curl -sS --fail-with-body --config - --connect-timeout 10 --max-time 30 --aws-sigv4 "aws:amz:$region:$2" \
                     -H "X-Amz-Target: $3" -H 'Content-Type: application/x-amz-json-1.1' --data-raw "$4" \
-                    "https://$2.$1.$DNS_SUFFIX/" 2>>"$LOG"); then
+                    "https://$2.$region.$DNS_SUFFIX/" 2>>"$LOG"); then
             printf '%s' "$answer"
             return
         fi
@@ -232,6 +232,9 @@ PYTHON
         put "$CONFIG/certs/ca.crt" <<<"$CA" || true
     fi
     INSTANCE=$(retry imds instance-id | tail -n 1)
+    # A template of CloudFormation serves every region.
+    [ -n "$REGION" ] || REGION=$(retry imds placement/region | tail -n 1)
+    [ -n "$DNS_SUFFIX" ] || DNS_SUFFIX=$(retry imds services/domain | tail -n 1)
     if left_alone; then
         exit 0
     fi
@@ -441,8 +444,9 @@ registered_stage() {
 
 start_runner() {
     if docker container inspect "$AGENT" >/dev/null 2>&1; then
-        # Ours is `always`: somebody stopped it, and it is theirs to start.
-        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ]; then
+        # Ours is `always`: somebody stopped it, and it is theirs to start; unless it was a program of this host.
+        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ] &&
+            ! grep -qxF "$AGENT" "$STATE/stopped" 2>/dev/null; then
             succeeded stopped 'somebody stopped the runner'
             exit 0
         fi

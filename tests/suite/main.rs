@@ -12,6 +12,7 @@ mod catalog_refresh;
 mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
+mod doctor;
 mod export;
 mod fakes;
 mod golden;
@@ -19,5 +20,6 @@ mod host_script;
 mod host_timers;
 mod iam;
 mod layering;
+mod lifecycle;
 mod readme;
 mod tree;
