@@ -294,7 +294,8 @@ docker_runs() { timeout 30 docker info >/dev/null 2>&1; }
 # Waits for a daemon that is there; what keeps it is told.
 docker_comes() {
     retry docker_runs && return
-    journalctl -q -u docker -n 5 --no-pager -o cat || true
+    # The daemon's own words; what systemd says of it explains nothing.
+    journalctl -q _SYSTEMD_UNIT=docker.service -n 5 --no-pager -o cat || true
     die 'Docker does not answer'
 }
 
