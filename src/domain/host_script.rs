@@ -50,7 +50,7 @@ const USER_DATA: &str = include_str!("../../templates/host/user-data.sh");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
 
 /// The host's own programs and units, by the hole of `user-data.sh` that each fills.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("HELPER", include_str!("../../templates/host/host.py")),
     ("DISK_GUARD", include_str!("../../templates/host/disk-guard.py")),
     (
@@ -60,6 +60,18 @@ const PROGRAMS: [(&str, &str); 4] = [
     (
         "DISK_GUARD_TIMER",
         include_str!("../../templates/host/disk-guard.timer"),
+    ),
+    (
+        "REBOOT_WINDOW",
+        include_str!("../../templates/host/reboot-window.sh"),
+    ),
+    (
+        "REBOOT_WINDOW_SERVICE",
+        include_str!("../../templates/host/reboot-window.service"),
+    ),
+    (
+        "REBOOT_WINDOW_TIMER",
+        include_str!("../../templates/host/reboot-window.timer"),
     ),
 ];
 
@@ -152,7 +164,7 @@ pub struct HostScript<'a> {
     pub deployment: &'a str,
     /// Its generation, which the reports carry.
     pub generation: &'a str,
-    /// The AWS region of the host.
+    /// The AWS region of the host; empty: the host asks the metadata service, and for the domain of AWS too.
     pub region: &'a str,
     /// Name of the SSM parameter that the host writes its stages to.
     pub report_parameter: &'a str,
@@ -243,7 +255,14 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("DEPLOYMENT", quote(host.deployment)),
         ("GENERATION", quote(host.generation)),
         ("REGION", quote(host.region)),
-        ("DNS_SUFFIX", quote(dns_suffix(host.region))),
+        (
+            "DNS_SUFFIX",
+            quote(if host.region.is_empty() {
+                ""
+            } else {
+                dns_suffix(host.region)
+            }),
+        ),
         ("REPORT", quote(host.report_parameter)),
         ("URL", quote(host.platform_url.trim_end_matches('/'))),
         ("AGENT", quote(host.agent_name)),
@@ -330,7 +349,9 @@ fn check(host: &HostScript) -> Result<(), Unrenderable> {
             return Err(Unrenderable::Control(name));
         }
     }
-    only("region", host.region, "-")?;
+    if !host.region.is_empty() {
+        only("region", host.region, "-")?;
+    }
     only("agent name", host.agent_name, "-_.")?;
     only("runner image", host.runner_image, "-_./:@")?;
     only("channel", host.channel.unwrap_or("latest"), "-_.")?;
@@ -434,7 +455,10 @@ fn secret_call(name: &'static str, place: &SecretRef, region: &str) -> Result<Ve
         Some(rest) => rest.split(':').nth(2).unwrap_or_default(),
         None => region,
     };
-    only(name, region, "-")?;
+    // Empty: the host's own.
+    if !region.is_empty() || id.starts_with("arn:") {
+        only(name, region, "-")?;
+    }
     let (service, operation, body) = match place {
         SecretRef::Parameter(_) => (
             "ssm",

@@ -16,6 +16,10 @@ answer() {
 
 has_token() { grep -Eq '^[[:space:]]*token[[:space:]]*=[[:space:]]*["'\''].' "$CONFIG/config.toml" 2>/dev/null; }
 
+# Or it would start the runner again.
+rm -f "$STATE/stopped"
+timeout 60 systemctl disable --now dataops-infra-reboot-window.timer dataops-infra-reboot-window.service >/dev/null 2>&1
+
 drained=true
 detail=
 if ! timeout 60 docker info >/dev/null 2>&1; then

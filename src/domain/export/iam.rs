@@ -98,6 +98,8 @@ pub enum On {
     LogGroups,
     /// Topics.
     Topics,
+    /// Topics of the user's, which have any name.
+    AnyTopics,
     /// Subscriptions of topics, whose ARNs begin with the topic's.
     Subscriptions,
     /// Alarms.
@@ -311,8 +313,15 @@ pub const TABLE: &[Row] = &[
     many(row("cloudwatch:ListDashboards", ALL, On::Everything, Always, Called, "from five deployments on")),
     row("sns:GetTopicAttributes", ALL, On::Topics, Always, Called, "the topic"),
     row("sns:ListSubscriptionsByTopic", ALL, On::Topics, Always, Called, "who is told"),
+    row("sns:GetTopicAttributes", &[Doctor], On::AnyTopics, Always, Called, "a topic of the user's"),
+    row("sns:ListSubscriptionsByTopic", &[Doctor], On::AnyTopics, Always, Called, "who is told by it"),
     row("sns:ListTagsForResource", ALL, On::Topics, Always, Called, "whose it is"),
     row("ec2:GetConsoleOutput", &[Up, Doctor], On::Instances, TagThere, Called, "why a host does not come up"),
+    // What a host says, and what its alarms are fed with.
+    row("cloudwatch:ListMetrics", &[Doctor], On::Everything, Always, Called,
+        "with which dimensions a metric comes that an alarm waits for"),
+    row("ssm:DescribeInstanceInformation", &[Doctor], On::Everything, Always, Called, "whether a host's agent answers"),
+    row("ssm:CancelCommand", &[Doctor], On::Everything, Always, Called, "a question that a host did not take"),
     // Parameters: one action makes them and writes over them, so only the name tells.
     row("ssm:PutParameter", CHANGE, On::Parameters, Always, Called, "record, token and reports"),
     says(row("ssm:AddTagsToResource", &[Up], On::Parameters, Always, Called,
@@ -354,10 +363,10 @@ pub const TABLE: &[Row] = &[
     row("ec2:CreateSnapshot", &[Down], On::Snapshots, KeptGiven, Called, "down --snapshot"),
     says(row("ec2:CreateTags", &[Down], On::Snapshots, MadeBySnapshot, Dependent("ec2:CreateSnapshot"),
         "tags come with the call that makes the copy"), TAG_ON_CREATE),
-    row("ssm:SendCommand", &[Down], On::Instances, HostTagThere, Called,
-        "jobs finish, the runner is unregistered"),
-    row("ssm:SendCommand", &[Down], On::ShellDocument, Always, Called, "by a shell script"),
-    row("ssm:GetCommandInvocation", &[Down], On::Everything, Always, Called, "until they have"),
+    row("ssm:SendCommand", &[Doctor, Down], On::Instances, HostTagThere, Called,
+        "doctor asks a host for its facts; jobs finish, the runner is unregistered"),
+    row("ssm:SendCommand", &[Doctor, Down], On::ShellDocument, Always, Called, "by a shell script"),
+    row("ssm:GetCommandInvocation", &[Doctor, Down], On::Everything, Always, Called, "until they have"),
     // Log group.
     row("logs:CreateLogGroup", &[Up], On::LogGroups, TagGiven, Called, "the log group"),
     says(row("logs:TagResource", &[Up], On::LogGroups, TagGiven, Called,
@@ -493,6 +502,7 @@ impl Scope {
                 None => ours("logs", "log-group:/dataops-infra/*"),
             },
             On::Topics => ours("sns", &format!("dataops-infra-{name}")),
+            On::AnyTopics => ours("sns", "*"),
             On::Subscriptions => ["", ":*"]
                 .map(|end| place.arn("sns", &format!("dataops-infra-{name}{end}")))
                 .to_vec(),
