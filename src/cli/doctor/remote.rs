@@ -15,8 +15,8 @@ use crate::aws::preflight::{self, Network};
 use crate::aws::{alarm as alarms_of, instance, parameter, topic};
 use crate::cli::deployment::apply::{Stop, Work, apply, signal};
 use crate::cli::deployment::calls::{Ground, block_on, ground};
-use crate::cli::deployment::prepare::IMAGE_PARAMETER;
 use crate::cli::deployment::select::{file, select};
+use crate::cli::deployment::site::image_parameter;
 use crate::cli::deployment::wants::grounds;
 use crate::cli::outcome::{Answer, Context, Failure};
 use crate::domain::deployment::name::{Host, Name};
@@ -392,7 +392,7 @@ async fn account(
         let id = match specs.first() {
             Some(spec) => Some(spec.image.id.clone()),
             None => {
-                let name = IMAGE_PARAMETER.to_owned();
+                let name = image_parameter(&Settings::default());
                 let read = survey
                     .read(
                         region,

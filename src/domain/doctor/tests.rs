@@ -701,6 +701,35 @@ fn hosts_and_their_reports_are_checked() {
         deployment::with_gone(ok(), &HostView::default(), None).status,
         Good
     );
+    let noted = |stage: &str, detail: &str| {
+        let text = json!({ "stage": stage, "detail": detail }).to_string();
+        view(Some("running"), Some(&text), true)
+    };
+    let lost = noted(
+        "online",
+        "The platform may list 1 more of this name that never was online: x",
+    );
+    assert_eq!(deployment::with_gone(ok(), &lost, None).status, Warning);
+    assert_eq!(stage(&lost, late).status, Good);
+    let refused = noted(
+        "online",
+        "The registry takes the login no more: images of jobs cannot be pulled. ",
+    );
+    assert_eq!(stage(&refused, late).status, Warning);
+    assert_eq!(
+        stage(&noted("stopped", "somebody stopped the runner"), late).status,
+        Warning
+    );
+    // As the host says it.
+    let script = include_str!("../../../templates/host/user-data.sh");
+    for words in [
+        "The platform may list",
+        "The registry takes the login no more",
+        "succeeded stopped",
+        "$STATE/settings",
+    ] {
+        assert!(script.contains(words), "{words}");
+    }
 }
 
 #[test]
