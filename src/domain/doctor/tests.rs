@@ -129,6 +129,7 @@ const CASES: &[Case] = &[
     (HostDiskInodes, &[("/disks/known/0/inodes_percent", "85")], Warning, "85 %"),
     (HostDiskInodes, &[("/disks/known/0/inodes_percent", "96")], Failed, "96 %"),
     (HostDiskSize, &[("/disks/known/0/gib", "49.0")], Warning, "49 GiB, the plan says 300"),
+    (HostDiskSize, &[("/disks/known/0/gib", "49.0"), ("/clock/known/container", "true")], Skipped, "machine around"),
     (HostMemory, &[("/memory/known/available_mib", "700")], Warning, "700 of 7800"),
     (HostMemory, &[("/memory/known/available_mib", "200")], Failed, "200 of 7800"),
     (HostMemory, &[("/memory/known/oom_kills", "2")], Warning, "2 processes"),
