@@ -32,7 +32,7 @@ def begin(world, binary, token=None, options=()):
     world.prepare = hasty
     deployment = Deployment(world, binary, token, options)
     up = deployment.start_up()
-    return deployment, up, deployment.host()
+    return deployment, up, deployment.host(up)
 
 
 def online(deployment, up, guest, seconds=600):
@@ -248,7 +248,7 @@ def full(moment, stage):
         world.prepare = hasty
         deployment = Deployment(world, binary)
         up = deployment.start_up()
-        guest = deployment.host()
+        guest = deployment.host(up)
         at(guest, deployment, moment)
         disk.fill()
         told(deployment, up, stage, "disk.*full")

@@ -38,7 +38,7 @@ def life(world, binary):
     phase = Phases()
     deployment = Deployment(world, binary)
     up = phase("up: the host is launched", deployment.start_up)
-    guest = phase("the guest is switched on", deployment.host)
+    guest = phase("the guest is switched on", lambda: deployment.host(up))
     ended = phase("up: until the runner is online", lambda: deployment.watch(up))
     check(ended.code == 0, f"up: {ended}\n{guest.log()[-3000:]}")
     phase("the host is as it must be", lambda: deployment.check_host(guest))
