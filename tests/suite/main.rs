@@ -20,5 +20,6 @@ mod host_script;
 mod host_timers;
 mod iam;
 mod layering;
+mod lifecycle;
 mod readme;
 mod tree;

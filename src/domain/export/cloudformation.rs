@@ -103,6 +103,7 @@ pub fn template(name: &Name, spec: &Spec, ca: Option<&str>) -> Result<Value, Unr
         created_at: String::new(),
         phase: Phase::Present,
         lease: None,
+        pending: None,
         launches: std::collections::BTreeMap::new(),
         spec,
     };
