@@ -30,7 +30,10 @@ def doctor(deployment):
         say("skipped: the program has no `doctor`")
         return
     ended = deployment.run("doctor", "--output", "json")
-    check(ended.code == 0, f"doctor: {ended}")
+    found = [check for check in ended.json.get("checks", []) if check["status"] not in ("ok", "skipped")]
+    for one in found:
+        say(f"{one['code']} {one['status']}: {one['evidence']}")
+    check(ended.code == 0, f"doctor ends with {ended.code} and {len(found)} findings: {ended.stderr}")
 
 
 def life(world, binary):
