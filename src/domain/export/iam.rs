@@ -762,7 +762,9 @@ mod tests {
             actions
         };
         assert!(changes(Status, &Scope::default()).is_empty());
-        assert!(changes(Doctor, &Scope::default()).is_empty());
+        // A host is asked by a command, which is also how `--fix` mends one.
+        let asks: BTreeSet<&str> = changes(Doctor, &Scope::default()).into_iter().collect();
+        assert_eq!(asks, BTreeSet::from(["ssm:CancelCommand", "ssm:SendCommand"]));
         assert!(!changes(Plan, &Scope::default()).is_empty());
         let read_only = Scope {
             read_only: true,
