@@ -9,6 +9,7 @@ use aws_sdk_cloudwatch::types::{
 
 use super::clients::Clients;
 use super::error::{CallError, classify};
+use super::parameter::rfc3339;
 use crate::domain::deployment::observed::Alarm;
 use crate::domain::deployment::owner::Tags;
 use crate::domain::deployment::resource::alarm::{self, AlarmRule};
@@ -106,6 +107,10 @@ fn read(alarm: &MetricAlarm) -> Alarm {
     Alarm {
         fields,
         state: alarm.state_value().map_or("", |state| state.as_str()).to_owned(),
+        changed_at: alarm
+            .state_transitioned_timestamp()
+            .or(alarm.state_updated_timestamp())
+            .and_then(rfc3339),
     }
 }
 

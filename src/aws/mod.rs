@@ -10,6 +10,7 @@ pub mod clients;
 pub mod command;
 pub mod dashboard;
 pub mod deployed;
+pub mod doctor;
 pub mod error;
 pub mod instance;
 pub mod logs;

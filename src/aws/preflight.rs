@@ -199,7 +199,8 @@ pub async fn gp3(clients: &Clients) -> Quota {
     }
 }
 
-async fn quota(clients: &Clients, service: &str, code: &str) -> Result<f64, CallError> {
+/// Reads a quota.
+pub async fn quota(clients: &Clients, service: &str, code: &str) -> Result<f64, CallError> {
     let answer = clients
         .quotas
         .get_service_quota()
@@ -219,7 +220,7 @@ async fn quota(clients: &Clients, service: &str, code: &str) -> Result<f64, Call
 
 /// Reads the usage that AWS counts every five minutes, instead of every instance of the account
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Service-Quota-Integration.html>).
-async fn vcpus_in_use(clients: &Clients) -> Result<Option<f64>, CallError> {
+pub async fn vcpus_in_use(clients: &Clients) -> Result<Option<f64>, CallError> {
     let dimension = |name: &str, value: &str| Dimension::builder().name(name).value(value).build();
     let metric = Metric::builder()
         .namespace("AWS/Usage")

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::outcome::{Context, Format};
 use super::{
-    alarms, calibrate, catalog, completions, down, explain, export, man, plan, resize, rotate_token, runner,
-    simulate, status, up, upgrade, workload,
+    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, resize, rotate_token,
+    runner, simulate, status, up, upgrade, workload,
 };
 use crate::render::log::Log;
 use crate::render::style::Style;
@@ -19,6 +19,7 @@ Recommend:
 Provision:
   dataops-infra up ec2 --name dataops-runner-london --region eu-west-2 --token-file runner.token
   dataops-infra status --name dataops-runner-london --region eu-west-2
+  dataops-infra doctor --name dataops-runner-london --region eu-west-2
   dataops-infra alarms test --name dataops-runner-london --region eu-west-2
   dataops-infra down --name dataops-runner-london --region eu-west-2
 
@@ -115,6 +116,8 @@ pub enum Command {
     Up(Box<up::UpArgs>),
     /// Show what there is, whether it is well, and how it differs.
     Status(status::StatusArgs),
+    /// Check machine, account, deployment, host, runner and alarms, and say what mends them.
+    Doctor(Box<doctor::DoctorArgs>),
     /// Prove that alarms can fire and are heard.
     Alarms(alarms::AlarmsArgs),
     /// Remove a deployment, and nothing else.

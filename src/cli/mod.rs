@@ -6,6 +6,7 @@ pub mod calibrate;
 pub mod catalog;
 pub mod completions;
 pub mod deployment;
+pub mod doctor;
 pub mod down;
 pub mod explain;
 pub mod export;

@@ -10,8 +10,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use super::args::{Cli, Command};
 use super::outcome::{Answer, Context, Ending, Exit, Failure, Format};
 use super::{
-    alarms, calibrate, catalog, completions, down, explain, export, man, plan, resize, rotate_token, runner,
-    simulate, status, up, upgrade, workload,
+    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, resize, rotate_token,
+    runner, simulate, status, up, upgrade, workload,
 };
 use crate::render::log::{Log, Message};
 use crate::render::style::Style;
@@ -59,6 +59,7 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Explain(args) => explain::run(args, context).into(),
         Command::Up(args) => up::run(args, context),
         Command::Status(args) => status::run(args, context),
+        Command::Doctor(args) => doctor::run(args, context),
         Command::Alarms(args) => alarms::run(args, context),
         Command::Down(args) => down::run(args, context),
         Command::Runner(args) => runner::run(args, context),

@@ -51,7 +51,7 @@ pub(super) const HELPER: &str = include_str!("../../templates/host/host.py");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
 
 /// The host's own programs and units, by the hole of `user-data.sh` that each fills.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("HELPER", HELPER),
     ("DISK_GUARD", include_str!("../../templates/host/disk-guard.py")),
     (
@@ -61,6 +61,18 @@ const PROGRAMS: [(&str, &str); 4] = [
     (
         "DISK_GUARD_TIMER",
         include_str!("../../templates/host/disk-guard.timer"),
+    ),
+    (
+        "REBOOT_WINDOW",
+        include_str!("../../templates/host/reboot-window.sh"),
+    ),
+    (
+        "REBOOT_WINDOW_SERVICE",
+        include_str!("../../templates/host/reboot-window.service"),
+    ),
+    (
+        "REBOOT_WINDOW_TIMER",
+        include_str!("../../templates/host/reboot-window.timer"),
     ),
 ];
 
@@ -153,7 +165,7 @@ pub struct HostScript<'a> {
     pub deployment: &'a str,
     /// Its generation, which the reports carry.
     pub generation: &'a str,
-    /// The AWS region of the host.
+    /// The AWS region of the host; empty: the host asks the metadata service, and for the domain of AWS too.
     pub region: &'a str,
     /// Name of the SSM parameter that the host writes its stages to.
     pub report_parameter: &'a str,
@@ -244,7 +256,14 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("DEPLOYMENT", quote(host.deployment)),
         ("GENERATION", quote(host.generation)),
         ("REGION", quote(host.region)),
-        ("DNS_SUFFIX", quote(dns_suffix(host.region))),
+        (
+            "DNS_SUFFIX",
+            quote(if host.region.is_empty() {
+                ""
+            } else {
+                dns_suffix(host.region)
+            }),
+        ),
         ("REPORT", quote(host.report_parameter)),
         ("URL", quote(host.platform_url.trim_end_matches('/'))),
         ("AGENT", quote(host.agent_name)),
@@ -331,7 +350,9 @@ pub(super) fn check(host: &HostScript) -> Result<(), Unrenderable> {
             return Err(Unrenderable::Control(name));
         }
     }
-    only("region", host.region, "-")?;
+    if !host.region.is_empty() {
+        only("region", host.region, "-")?;
+    }
     only("agent name", host.agent_name, "-_.")?;
     only("runner image", host.runner_image, "-_./:@")?;
     only("channel", host.channel.unwrap_or("latest"), "-_.")?;
@@ -439,7 +460,10 @@ pub(super) fn secret_call(
         Some(rest) => rest.split(':').nth(2).unwrap_or_default(),
         None => region,
     };
-    only(name, region, "-")?;
+    // Empty: the host's own.
+    if !region.is_empty() || id.starts_with("arn:") {
+        only(name, region, "-")?;
+    }
     let (service, operation, body) = match place {
         SecretRef::Parameter(_) => (
             "ssm",

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod contention;
 pub mod deployment;
 pub mod disk;
+pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod host_script;

@@ -2,6 +2,7 @@
 
 pub mod calibration;
 pub mod deployment;
+pub mod doctor;
 pub mod document;
 pub mod log;
 pub mod markdown;

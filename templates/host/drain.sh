@@ -25,6 +25,10 @@ runner() {
     timeout 120 docker run --rm --env-file "$STATE/env" -v "$folder:/etc/gitlab-runner" "$image" "$@" 2>&1
 }
 
+# Or it would start the runner again.
+rm -f "$STATE/stopped"
+timeout 60 systemctl disable --now dataops-infra-reboot-window.timer dataops-infra-reboot-window.service >/dev/null 2>&1
+
 drained=true
 detail=
 waited=

@@ -56,8 +56,9 @@ FOR_GOOD=78
 # Values to mask, one a line. Not exported: only the masking program gets them.
 SECRETS=
 
-# A full disk takes no log, but ends nothing.
-say() { echo "$(date -u +%FT%TZ) $*" || true; }
+# A full disk takes no log, but ends nothing. In a shell of its own: what bash could not write it would write with the next line,
+# wherever that goes.
+say() { (echo "$(date -u +%FT%TZ) $*") || true; }
 # Also to the console, for whom the report does not reach.
 aloud() {
     say "$*"
@@ -85,8 +86,11 @@ retry() {
 
 # FILE, content on stdin: 0 if the file was changed, 1 if it was the same.
 put() {
-    mkdir -p "${1%/*}"
-    cat >"$1.new"
+    # Half a file must not take the place of a whole one.
+    if ! mkdir -p "${1%/*}" || ! cat >"$1.new"; then
+        rm -f "$1.new"
+        die "$1 cannot be written"
+    fi
     if cmp -s "$1.new" "$1"; then
         rm -f "$1.new"
         return 1
@@ -107,16 +111,17 @@ imds() {
 # REGION SERVICE OPERATION BODY: calls AWS as the instance role; the answer on stdout, what goes wrong in the log.
 # All failures are tried again: a new role takes a while until it is known everywhere.
 aws_call() {
-    local pause role answer path=iam/security-credentials/
+    local pause role answer path=iam/security-credentials/ region=${1:-$REGION}
     for pause in 2 4 8 15 30 0; do
         answer=
         if role=$(imds "$path") &&
             answer=$(imds "$path$role" | helper credentials |
-                curl -sS --fail-with-body --config - --connect-timeout 10 --max-time 30 --aws-sigv4 "aws:amz:$1:$2" \
+                curl -sS --fail-with-body --config - --connect-timeout 10 --max-time 30 --aws-sigv4 "aws:amz:$region:$2" \
                     -H "X-Amz-Target: $3" -H 'Content-Type: application/x-amz-json-1.1' --data-raw "$4" \
-                    "https://$2.$1.$DNS_SUFFIX/" 2>>"$LOG"); then
+                    "https://$2.$region.$DNS_SUFFIX/" 2>>"$LOG"); then
             printf '%s' "$answer"
-            return
+            # Called from a trap too, where a bare one returns what was before the trap.
+            return 0
         fi
         # Signatures are good for minutes. The service that keeps the time may only have given up.
         if [[ $answer == *'Signature expired'* || $answer == *'not yet current'* || $answer == *RequestTimeTooSkewed* ]]; then
@@ -173,7 +178,7 @@ install_itself() {
     printf '%s\n' "$INSTANCE" >"$STATE/instance"
     mkdir -p "$LIBRARY"
     ! put "$LIBRARY/bootstrap" <"$0" || chmod 700 "$LIBRARY/bootstrap"
-    printf 'd %s 0700 root root\n' "$LOGIN" | put "$ROOT/etc/tmpfiles.d/dataops-infra.conf" || true
+    put "$ROOT/etc/tmpfiles.d/dataops-infra.conf" <<<"d $LOGIN 0700 root root" || true
     put "$unit.service" <<UNIT || true
 [Unit]
 Description=Makes this host a DataOps Runner
@@ -189,7 +194,7 @@ RestartPreventExitStatus=$FOR_GOOD
 [Install]
 WantedBy=multi-user.target
 UNIT
-    printf '[Timer]\nOnActiveSec=2min\n' | put "$unit.timer" || true
+    put "$unit.timer" <<<$'[Timer]\nOnActiveSec=2min' || true
     systemctl daemon-reload
     systemctl enable dataops-infra-bootstrap.service
 }
@@ -215,6 +220,8 @@ start() {
     flock 9
     umask 022
     (umask 077 && mkdir -p "$RUN")
+    # Where bash keeps long texts between << and a program. Not exported: it is for root alone.
+    TMPDIR=$RUN
     cat >"$RUN/host.py" <<'PYTHON'
 @@HELPER@@
 PYTHON
@@ -224,14 +231,17 @@ PYTHON
     say "deployment $DEPLOYMENT, generation $GENERATION, $MODE run"
     # What an upgrade has put in place stays.
     [ "$MODE" != again ] || [ ! -s "$STATE/image" ] || IMAGE=$(cat "$STATE/image")
-    printf '%s\n' "$IMAGE" | put "$STATE/image" || true
-    printf '%s\n' "${ENVIRONMENT[@]}" | put "$STATE/env" || true
+    put "$STATE/image" <<<"$IMAGE" || true
+    put "$STATE/env" < <(printf '%s\n' "${ENVIRONMENT[@]}") || true
     export INSTANCE='' RUNNER_ID='' "${ENVIRONMENT[@]}"
     if [ -n "$CA" ]; then
         ! put "$ROOT/usr/local/share/ca-certificates/dataops-infra.crt" <<<"$CA" || update-ca-certificates
         put "$CONFIG/certs/ca.crt" <<<"$CA" || true
     fi
     INSTANCE=$(retry imds instance-id | tail -n 1)
+    # A template of CloudFormation serves every region.
+    [ -n "$REGION" ] || REGION=$(retry imds placement/region | tail -n 1)
+    [ -n "$DNS_SUFFIX" ] || DNS_SUFFIX=$(retry imds services/domain | tail -n 1)
     if left_alone; then
         exit 0
     fi
@@ -252,14 +262,18 @@ packages() {
 
 fetch() { retry curl -fsSL --create-dirs --connect-timeout 15 --max-time "$1" -o "$2" "$3"; }
 
-# Security updates go on, but neither restart the machine nor Docker under running jobs.
+# Security updates go on, but neither restart the machine nor Docker under running jobs: that is for the reboot window.
 upgrades() {
     local file=$ROOT/etc/apt/apt.conf.d/60dataops-infra
-    {
+    put "$file" < <(
         echo 'Unattended-Upgrade::Automatic-Reboot "false";'
         echo 'Unattended-Upgrade::Package-Blacklist { "docker"; "containerd"; "runc"; };'
         [ -z "$PROXY" ] || printf 'Acquire::%s::Proxy "%s";\n' http "$PROXY" https "$PROXY"
-    } | put "$file" || true
+        echo 'APT::Periodic::Update-Package-Lists "1"; APT::Periodic::Unattended-Upgrade "1"; APT::Periodic::CleanInterval "7";'
+    ) || true
+    # Of the C library as well, after which services are restarted.
+    # shellcheck disable=SC2016
+    put "$ROOT/etc/needrestart/conf.d/dataops-infra.conf" <<<'$nrconf{override_rc}{qr(^(docker|containerd))} = 0;' || true
 }
 
 install_docker() {
@@ -287,7 +301,8 @@ docker_runs() { timeout 30 docker info >/dev/null 2>&1; }
 # Waits for a daemon that is there; what keeps it is told.
 docker_comes() {
     retry docker_runs && return
-    journalctl -q -u docker -n 5 --no-pager -o cat || true
+    # The daemon's own words; what systemd says of it explains nothing.
+    journalctl -q _SYSTEMD_UNIT=docker.service -n 5 --no-pager -o cat || true
     die 'Docker does not answer'
 }
 
@@ -437,8 +452,9 @@ registered_stage() {
 
 start_runner() {
     if docker container inspect "$AGENT" >/dev/null 2>&1; then
-        # Ours is `always`: somebody stopped it, and it is theirs to start.
-        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ]; then
+        # Ours is `always`: somebody stopped it, and it is theirs to start; unless it was a program of this host.
+        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ] &&
+            ! grep -qxF "$AGENT" "$STATE/stopped" 2>/dev/null; then
             succeeded stopped 'somebody stopped the runner'
             exit 0
         fi
@@ -465,25 +481,35 @@ cloudwatch_agent() {
         return
     fi
     if [ -n "$PROXY" ]; then
-        printf '[proxy]\n  http_proxy = "%s"\n  https_proxy = "%s"\n  no_proxy = "%s"\n' "$PROXY" "$PROXY" "$NO_PROXY" |
-            put "$base/etc/common-config.toml" || true
+        put "$base/etc/common-config.toml" < <(
+            printf '[proxy]\n  http_proxy = "%s"\n  https_proxy = "%s"\n  no_proxy = "%s"\n' "$PROXY" "$PROXY" "$NO_PROXY"
+        ) || true
     fi
     timeout 120 "$ctl" -a fetch-config -m ec2 -s -c "file:$base/etc/dataops-infra.json"
 }
 
-# What the host does for itself later. Images and volumes are safe whenever it starts: it knows the runner's image.
-disk_guard() {
-    local unit=$ROOT/etc/systemd/system/dataops-infra-disk-guard
-    put "$ROOT/usr/local/lib/dataops-infra/disk-guard.py" <<'PYTHON' || true
+# What the host does for itself later. Neither does harm whenever it starts: the guard knows the runner's image.
+timers() {
+    local lib=$ROOT/usr/local/lib/dataops-infra unit=$ROOT/etc/systemd/system/dataops-infra
+    put "$lib/disk-guard.py" <<'PROGRAM' || true
 @@DISK_GUARD@@
-PYTHON
-    put "$unit.service" <<'UNIT' || true
+PROGRAM
+    put "$unit-disk-guard.service" <<'UNIT' || true
 @@DISK_GUARD_SERVICE@@
 UNIT
-    put "$unit.timer" <<'UNIT' || true
+    put "$unit-disk-guard.timer" <<'UNIT' || true
 @@DISK_GUARD_TIMER@@
 UNIT
-    systemctl daemon-reload && systemctl enable --now dataops-infra-disk-guard.timer
+    put "$lib/reboot-window.sh" <<'PROGRAM' || true
+@@REBOOT_WINDOW@@
+PROGRAM
+    put "$unit-reboot-window.service" <<'UNIT' || true
+@@REBOOT_WINDOW_SERVICE@@
+UNIT
+    put "$unit-reboot-window.timer" <<'UNIT' || true
+@@REBOOT_WINDOW_TIMER@@
+UNIT
+    systemctl daemon-reload && systemctl enable --now dataops-infra-{disk-guard,reboot-window}.timer
 }
 
 verified() {
@@ -527,7 +553,7 @@ polls() {
 online_stage() {
     start_runner
     cloudwatch_agent || NOTES+='The CloudWatch agent is not running: no memory and disk metrics, and no log. '
-    disk_guard || NOTES+='The disk guard is not running. '
+    timers || NOTES+='The disk guard and the reboot window are not running. '
     retry verified || die 'the runner cannot be verified at the platform'
     polls || die 'the runner does not ask for jobs'
     # For a config.toml that somebody spoils.

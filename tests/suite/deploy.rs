@@ -6,6 +6,7 @@
 )]
 
 mod alarms;
+mod doctor;
 mod faults;
 mod foreign;
 mod host;

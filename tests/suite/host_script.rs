@@ -128,7 +128,7 @@ esac"#,
     ),
     (
         "dpkg",
-        r#"case $* in --print*) echo amd64 ;; *) mkdir -p "$CTL"; printf '#!/bin/sh\nexit 0\n' >"$CTL/amazon-cloudwatch-agent-ctl"; chmod 755 "$CTL/amazon-cloudwatch-agent-ctl"; [ ! -e "$FAKE/no-agent" ] ;; esac"#,
+        r#"case $* in --print*) echo amd64 ;; -i*) mkdir -p "$CTL"; printf '#!/bin/sh\nexit 0\n' >"$CTL/amazon-cloudwatch-agent-ctl"; chmod 755 "$CTL/amazon-cloudwatch-agent-ctl"; [ ! -e "$FAKE/no-agent" ] ;; esac"#,
     ),
     ("systemctl", ""),
     ("update-ca-certificates", ""),

@@ -92,7 +92,8 @@ impl Drop for Stop {
     }
 }
 
-async fn signal() {
+/// Waits for Ctrl-C, or for the end of a CI job.
+pub async fn signal() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -171,10 +171,15 @@ fn notes(command: Command, scope: &Scope) -> Vec<String> {
         Command::Alarms => notes.push(
             "alarms test sends real messages to whoever listens to the topics of the alarms".to_owned(),
         ),
-        Command::Status | Command::Doctor | Command::Down => {}
         Command::Runner | Command::Upgrade | Command::RotateToken | Command::Resize => notes.push(
             "whoever has this policy runs scripts of any content as root on hosts that carry the tag".to_owned(),
         ),
+        Command::Doctor => notes.push(
+            "a host is asked by a shell script, so whoever has this policy may run any on hosts of deployments; doctor \
+             --fix needs what --for up prints besides, where alarms are put back"
+                .to_owned(),
+        ),
+        Command::Status | Command::Down => {}
     }
     if command == Command::Plan && !scope.read_only {
         notes.push(

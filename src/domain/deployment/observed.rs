@@ -114,6 +114,8 @@ pub struct Alarm {
     pub fields: BTreeMap<&'static str, String>,
     /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
     pub state: String,
+    /// Since when, RFC 3339.
+    pub changed_at: Option<String>,
 }
 
 /// An instance.

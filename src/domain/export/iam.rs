@@ -114,6 +114,8 @@ pub enum On {
     LogGroups,
     /// Topics.
     Topics,
+    /// Topics of the user's, which have any name.
+    AnyTopics,
     /// Subscriptions of topics, whose ARNs begin with the topic's.
     Subscriptions,
     /// Alarms.
@@ -218,9 +220,9 @@ const ALL: &[Command] = &Command::ALL;
 const PREFLIGHT: &[Command] = &[Plan, Up, Doctor];
 const CHANGE: &[Command] = &[Up, Down];
 /// Those that run scripts on hosts.
-const ON_HOSTS: &[Command] = &[Up, Down, Runner, Upgrade, RotateToken, Resize];
+const ON_HOSTS: &[Command] = &[Up, Doctor, Down, Runner, Upgrade, RotateToken, Resize];
 /// Those that wait for what a script on a host answers.
-const ASKING: &[Command] = &[Up, Runner, Upgrade, RotateToken, Resize];
+const ASKING: &[Command] = &[Up, Doctor, Runner, Upgrade, RotateToken, Resize];
 
 const fn row(
     action: &'static str,
@@ -328,8 +330,11 @@ pub const TABLE: &[Row] = &[
     many(row("cloudwatch:ListDashboards", ALL, On::Everything, Always, Called, "from five deployments on")),
     row("sns:GetTopicAttributes", ALL, On::Topics, Always, Called, "the topic"),
     row("sns:ListSubscriptionsByTopic", ALL, On::Topics, Always, Called, "who is told"),
+    row("sns:GetTopicAttributes", &[Doctor], On::AnyTopics, Always, Called, "a topic of the user's"),
+    row("sns:ListSubscriptionsByTopic", &[Doctor], On::AnyTopics, Always, Called, "who is told by it"),
     row("sns:ListTagsForResource", ALL, On::Topics, Always, Called, "whose it is"),
     row("ec2:GetConsoleOutput", &[Up, Doctor], On::Instances, TagThere, Called, "why a host does not come up"),
+    // What a host says, and what its alarms are fed with.
     // Parameters: one action makes them and writes over them, so only the name tells.
     row("ssm:PutParameter", &[Up, Down, Upgrade, RotateToken, Resize], On::Parameters, Always, Called, "record, token and reports"),
     says(row("ssm:AddTagsToResource", &[Up], On::Parameters, Always, Called,
@@ -376,7 +381,7 @@ pub const TABLE: &[Row] = &[
     says(row("ec2:CreateTags", &[Down], On::Snapshots, MadeBySnapshot, Dependent("ec2:CreateSnapshot"),
         "tags come with the call that makes the copy"), TAG_ON_CREATE),
     row("ssm:SendCommand", ON_HOSTS, On::Instances, TagThere, Called,
-        "jobs finish, the runner is unregistered; work on the runner"),
+        "jobs finish, the runner is unregistered; work on the runner; what a host says of itself"),
     row("ssm:SendCommand", ON_HOSTS, On::ShellDocument, Always, Called, "by a shell script"),
     row("ssm:GetCommandInvocation", ON_HOSTS, On::Everything, Always, Called, "until they have"),
     row("ssm:DescribeInstanceInformation", ON_HOSTS, On::Everything, Always, Called,
@@ -399,7 +404,7 @@ pub const TABLE: &[Row] = &[
     row("sns:Unsubscribe", &[Up], On::Subscriptions, Always, Called, "who is told no longer"),
     row("sns:DeleteTopic", &[Down], On::Topics, TagThere, Called, "the topic goes"),
     // Alarms and dashboard: one action makes them and writes over them.
-    row("cloudwatch:ListMetrics", &[Alarms], On::Everything, Always, Called,
+    row("cloudwatch:ListMetrics", &[Doctor, Alarms], On::Everything, Always, Called,
         "under which dimensions a host publishes what an alarm misses"),
     row("cloudwatch:SetAlarmState", &[Alarms], On::Alarms, TagThere, Called, "drives an alarm, and back"),
     row("cloudwatch:DescribeAlarmHistory", &[Alarms], On::Alarms, Always, Called, "what came of it"),
@@ -518,6 +523,7 @@ impl Scope {
                 None => ours("logs", "log-group:/dataops-infra/*"),
             },
             On::Topics => ours("sns", &format!("dataops-infra-{name}")),
+            On::AnyTopics => ours("sns", "*"),
             On::Subscriptions => ["", ":*"]
                 .map(|end| place.arn("sns", &format!("dataops-infra-{name}{end}")))
                 .to_vec(),
@@ -766,7 +772,9 @@ mod tests {
             actions
         };
         assert!(changes(Status, &Scope::default()).is_empty());
-        assert!(changes(Doctor, &Scope::default()).is_empty());
+        // A host is asked by a command, which is also how `--fix` mends one.
+        let asks: BTreeSet<&str> = changes(Doctor, &Scope::default()).into_iter().collect();
+        assert_eq!(asks, BTreeSet::from(["ssm:CancelCommand", "ssm:SendCommand"]));
         assert!(!changes(Plan, &Scope::default()).is_empty());
         let read_only = Scope {
             read_only: true,
