@@ -1,9 +1,11 @@
 //! The engine's cloud: the calls behind each operation on one deployment.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::clients::Clients;
-use super::error::{CallError, Refusal, classify};
+use super::command::{self, Ping, State};
+use super::error::{CallError, Refusal};
 use super::instance::Earnest;
 use super::{alarm, dashboard, instance, logs, observe, parameter, role, security_group, topic};
 use crate::domain::deployment::down::{self, Removal};
@@ -21,9 +23,6 @@ use crate::domain::deployment::step::Action;
 use crate::domain::deployment::up;
 use crate::domain::host_script;
 use crate::engine::port::{Cloud, Done, Found, Ids, Sight};
-
-const SEND: &str = "ssm:SendCommand";
-const INVOCATION: &str = "ssm:GetCommandInvocation";
 
 /// What is said when another run has removed the record meanwhile.
 pub const RECORD_GONE: &str = "the deployment's record is gone";
@@ -162,25 +161,11 @@ impl Deployed {
     /// Asks the host to let jobs finish and to unregister its runner.
     async fn drain(&self, host: Host, id: &str, seconds: u32) -> Result<Done, CallError> {
         let script = host_script::drain(seconds, &self.name().host(host));
-        let answer = self
-            .clients
-            .ssm
-            .send_command()
-            .document_name("AWS-RunShellScript")
-            .instance_ids(id)
-            .comment(format!("dataops-infra down --name {}", self.name()))
-            .parameters("commands", vec![script])
-            .parameters("executionTimeout", vec![(seconds + 120).to_string()])
-            .send()
-            .await
-            .map_err(|error| classify(SEND, &error));
-        match answer {
-            Ok(answer) => {
-                let command = answer
-                    .command()
-                    .and_then(|command| command.command_id())
-                    .unwrap_or_default();
-                self.drains.lock().await.insert(id.to_owned(), command.to_owned());
+        let comment = format!("dataops-infra down --name {}", self.name());
+        let within = Duration::from_secs(u64::from(seconds) + 240);
+        match command::send(&self.clients, id, &script, within, &comment).await {
+            Ok(command) => {
+                self.drains.lock().await.insert(id.to_owned(), command);
                 Ok(Done::default())
             }
             // A host that Systems Manager does not know cannot be asked; its registration stays behind.
@@ -204,34 +189,23 @@ impl Deployed {
 
     async fn drained(&self, id: &str) -> Result<Sight, CallError> {
         let command = self.drains.lock().await.get(id).cloned();
-        let Some(command) = command.filter(|command| !command.is_empty()) else {
+        let Some(command) = command else {
             return Ok(Sight::Come(Done::default()));
         };
-        let answer = self
-            .clients
-            .ssm
-            .get_command_invocation()
-            .command_id(command)
-            .instance_id(id)
-            .send()
-            .await
-            .map_err(|error| classify(INVOCATION, &error));
-        let answer = match answer {
-            Err(error) if error.refusal() == Some(Refusal::Missing) => {
-                return Ok(Sight::NotYet("the host has not taken the command yet".to_owned()));
-            }
-            other => other?,
+        let lost = |why: &str| {
+            Sight::Come(Done {
+                notes: vec![format!(
+                    "draining did not end well: {why}; the runner may still be listed on the platform, where its owner \
+                     can delete it"
+                )],
+                ..Done::default()
+            })
         };
-        let status = answer.status().map_or("", |status| status.as_str());
-        let said = answer.standard_output_content().unwrap_or_default();
-        Ok(match status {
-            "Success" => {
-                let outcome = Drained::read(said);
+        Ok(match command::look(&self.clients, id, &command).await? {
+            State::Ended(output) => {
+                let outcome = Drained::read(&output.stdout);
                 if outcome.busy {
-                    Sight::Never(format!(
-                        "jobs still run: {}; wait longer with --drain-timeout, or end them with --no-drain",
-                        outcome.says
-                    ))
+                    Sight::Never(outcome.says)
                 } else {
                     Sight::Come(Done {
                         notes: vec![outcome.says],
@@ -239,14 +213,18 @@ impl Deployed {
                     })
                 }
             }
-            "Pending" | "InProgress" | "Delayed" => Sight::NotYet("jobs are finishing".to_owned()),
-            other => Sight::Come(Done {
-                notes: vec![format!(
-                    "draining ended as {other}; the runner may still be listed on the platform, where its owner can \
-                     delete it"
-                )],
-                ..Done::default()
-            }),
+            State::Running => Sight::NotYet("jobs are finishing".to_owned()),
+            State::Untaken(status) => {
+                let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                // An agent that is silent never takes it; whether it is, is asked only where the command waits.
+                if looks % LOOKS_AFTER == LOOKS_AFTER - 1
+                    && let Ok(Ping::Offline(why)) = command::ping(&self.clients, id).await
+                {
+                    return Ok(lost(&why));
+                }
+                Sight::NotYet(format!("the host has not taken the command yet ({status})"))
+            }
+            State::Lost(why) => lost(&why),
         })
     }
 

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::outcome::{Context, Format};
 use super::{
-    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, simulate, status, up,
-    workload,
+    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, rotate_token, runner,
+    simulate, status, up, upgrade, workload,
 };
 use crate::render::log::Log;
 use crate::render::style::Style;
@@ -122,6 +122,12 @@ pub enum Command {
     Alarms(alarms::AlarmsArgs),
     /// Remove a deployment, and nothing else.
     Down(Box<down::DownArgs>),
+    /// Start, stop or restart the runner, or show its log.
+    Runner(runner::RunnerArgs),
+    /// Change the version of the runner, blue/green.
+    Upgrade(upgrade::UpgradeArgs),
+    /// Change the token of the runner, without a gap.
+    RotateToken(rotate_token::RotateArgs),
     /// Write what other tools need, such as the IAM policy.
     Export(Box<export::ExportArgs>),
     /// Write the completion script of a shell.

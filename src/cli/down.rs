@@ -38,6 +38,9 @@ pub struct DownArgs {
     /// Minutes that running jobs may take to finish.
     #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
     pub drain_timeout: u32,
+    /// Abort running jobs instead of waiting for them; the runner is unregistered all the same.
+    #[arg(long, conflicts_with_all = ["drain_timeout", "no_drain"])]
+    pub now: bool,
     /// Neither wait for jobs nor unregister the runner.
     #[arg(long)]
     pub no_drain: bool,

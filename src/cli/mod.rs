@@ -14,10 +14,13 @@ pub mod man;
 pub mod outcome;
 pub mod plan;
 pub mod question;
+pub mod rotate_token;
 mod run;
+pub mod runner;
 pub mod simulate;
 pub mod status;
 pub mod up;
+pub mod upgrade;
 pub mod workload;
 
 pub use run::run;

@@ -10,8 +10,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use super::args::{Cli, Command};
 use super::outcome::{Answer, Context, Ending, Exit, Failure, Format};
 use super::{
-    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, simulate, status, up,
-    workload,
+    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, rotate_token, runner,
+    simulate, status, up, upgrade, workload,
 };
 use crate::render::log::{Log, Message};
 use crate::render::style::Style;
@@ -62,6 +62,9 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Doctor(args) => doctor::run(args, context),
         Command::Alarms(args) => alarms::run(args, context),
         Command::Down(args) => down::run(args, context),
+        Command::Runner(args) => runner::run(args, context),
+        Command::Upgrade(args) => upgrade::run(args, context),
+        Command::RotateToken(args) => rotate_token::run(args, context),
         Command::Export(args) => export::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

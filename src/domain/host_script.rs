@@ -47,11 +47,12 @@ use thiserror::Error;
 pub use crate::domain::deployment::spec::SecretRef;
 
 const USER_DATA: &str = include_str!("../../templates/host/user-data.sh");
+pub(super) const HELPER: &str = include_str!("../../templates/host/host.py");
 const DRAIN: &str = include_str!("../../templates/host/drain.sh");
 
 /// The host's own programs and units, by the hole of `user-data.sh` that each fills.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("HELPER", include_str!("../../templates/host/host.py")),
+const PROGRAMS: [(&str, &str); 7] = [
+    ("HELPER", HELPER),
     ("DISK_GUARD", include_str!("../../templates/host/disk-guard.py")),
     (
         "DISK_GUARD_SERVICE",
@@ -60,6 +61,18 @@ const PROGRAMS: [(&str, &str); 4] = [
     (
         "DISK_GUARD_TIMER",
         include_str!("../../templates/host/disk-guard.timer"),
+    ),
+    (
+        "REBOOT_WINDOW",
+        include_str!("../../templates/host/reboot-window.sh"),
+    ),
+    (
+        "REBOOT_WINDOW_SERVICE",
+        include_str!("../../templates/host/reboot-window.service"),
+    ),
+    (
+        "REBOOT_WINDOW_TIMER",
+        include_str!("../../templates/host/reboot-window.timer"),
     ),
 ];
 
@@ -152,7 +165,7 @@ pub struct HostScript<'a> {
     pub deployment: &'a str,
     /// Its generation, which the reports carry.
     pub generation: &'a str,
-    /// The AWS region of the host.
+    /// The AWS region of the host; empty: the host asks the metadata service, and for the domain of AWS too.
     pub region: &'a str,
     /// Name of the SSM parameter that the host writes its stages to.
     pub report_parameter: &'a str,
@@ -243,7 +256,14 @@ pub fn user_data(host: &HostScript) -> Result<String, Unrenderable> {
         ("DEPLOYMENT", quote(host.deployment)),
         ("GENERATION", quote(host.generation)),
         ("REGION", quote(host.region)),
-        ("DNS_SUFFIX", quote(dns_suffix(host.region))),
+        (
+            "DNS_SUFFIX",
+            quote(if host.region.is_empty() {
+                ""
+            } else {
+                dns_suffix(host.region)
+            }),
+        ),
         ("REPORT", quote(host.report_parameter)),
         ("URL", quote(host.platform_url.trim_end_matches('/'))),
         ("AGENT", quote(host.agent_name)),
@@ -290,19 +310,19 @@ pub fn packed(script: &str) -> Vec<u8> {
 
 /// Returns the script that drains a host: no new jobs, up to `seconds` for the running ones, then off the platform.
 ///
-/// Its last line is JSON: `drained` (whether all jobs ended by themselves), `unregistered` (`runner`, `manager` or `no`),
-/// `detail`. It always ends with exit code 0, also where no runner ever was, and may run again.
+/// With 0 seconds jobs are aborted; those that are not done in time go on, and the runner stays registered. The last line
+/// is JSON: `drained` (whether no job runs any more), `unregistered` (`runner`, `manager`, `gone` where its owner had
+/// removed it, or `no`), `detail`. The exit code is always 0, also where no runner ever was, and it may run again.
 pub fn drain(seconds: u32, agent_name: &str) -> String {
     let holes = [
         ("AGENT", quote(agent_name)),
-        // `timeout 0` would wait for ever.
-        ("DRAIN_SECONDS", quote(&seconds.max(1).to_string())),
+        ("DRAIN_SECONDS", quote(&seconds.to_string())),
     ];
     fill(DRAIN, &holes)
 }
 
 /// Refuses what would be something else than it should: options, paths, addresses of others.
-fn check(host: &HostScript) -> Result<(), Unrenderable> {
+pub(super) fn check(host: &HostScript) -> Result<(), Unrenderable> {
     let docker = &host.docker;
     let mut texts = vec![
         ("deployment", host.deployment),
@@ -330,7 +350,9 @@ fn check(host: &HostScript) -> Result<(), Unrenderable> {
             return Err(Unrenderable::Control(name));
         }
     }
-    only("region", host.region, "-")?;
+    if !host.region.is_empty() {
+        only("region", host.region, "-")?;
+    }
     only("agent name", host.agent_name, "-_.")?;
     only("runner image", host.runner_image, "-_./:@")?;
     only("channel", host.channel.unwrap_or("latest"), "-_.")?;
@@ -424,7 +446,11 @@ fn certificates(pem: &str) -> Result<String, Unrenderable> {
 }
 
 /// Returns region, service, operation and body of the call that reads a secret.
-fn secret_call(name: &'static str, place: &SecretRef, region: &str) -> Result<Vec<String>, Unrenderable> {
+pub(super) fn secret_call(
+    name: &'static str,
+    place: &SecretRef,
+    region: &str,
+) -> Result<Vec<String>, Unrenderable> {
     let (SecretRef::Parameter(id) | SecretRef::Secret(id)) = place;
     if id.contains(char::is_control) {
         return Err(Unrenderable::Control(name));
@@ -434,7 +460,10 @@ fn secret_call(name: &'static str, place: &SecretRef, region: &str) -> Result<Ve
         Some(rest) => rest.split(':').nth(2).unwrap_or_default(),
         None => region,
     };
-    only(name, region, "-")?;
+    // Empty: the host's own.
+    if !region.is_empty() || id.starts_with("arn:") {
+        only(name, region, "-")?;
+    }
     let (service, operation, body) = match place {
         SecretRef::Parameter(_) => (
             "ssm",
@@ -455,7 +484,7 @@ fn secret_call(name: &'static str, place: &SecretRef, region: &str) -> Result<Ve
     ])
 }
 
-fn dns_suffix(region: &str) -> &'static str {
+pub(super) fn dns_suffix(region: &str) -> &'static str {
     if region.starts_with("cn-") {
         "amazonaws.com.cn"
     } else {
@@ -464,7 +493,7 @@ fn dns_suffix(region: &str) -> &'static str {
 }
 
 /// Returns the registry of an image, empty for Docker Hub: the first part if it looks like the name of a host.
-fn registry_of(image: &str) -> &str {
+pub(super) fn registry_of(image: &str) -> &str {
     match image.split_once('/') {
         Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
         _ => "",
@@ -491,7 +520,7 @@ fn proxy_environment(proxy: Option<Proxy>) -> Vec<String> {
 }
 
 /// Returns what is set in `config.toml`: at the top, in the runner, and in its Docker section.
-fn runner_settings(host: &HostScript) -> Value {
+pub(super) fn runner_settings(host: &HostScript) -> Value {
     let mut top = json!({ "concurrent": host.concurrent, "check_interval": host.check_interval });
     if let Some(port) = host.metrics_port {
         top["listen_address"] = json!(format!(":{port}"));
@@ -552,7 +581,7 @@ fn agent_settings(log_group: &str) -> Value {
 }
 
 /// Returns a text without lines of comments and with each level of indentation as `indent`: user data is short of room.
-fn compact(text: &str, indent: &str) -> String {
+pub(super) fn compact(text: &str, indent: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let code = line.trim_start_matches(' ');
@@ -568,7 +597,7 @@ fn compact(text: &str, indent: &str) -> String {
 }
 
 /// Returns a value as one word of the shell, whatever is in it.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
@@ -578,7 +607,7 @@ fn words(values: &[String]) -> String {
 }
 
 /// Returns the template with each `@@NAME@@` filled in, in one pass: a value that looks like a hole is not one.
-fn fill(template: &str, holes: &[(&str, String)]) -> String {
+pub(super) fn fill(template: &str, holes: &[(&str, String)]) -> String {
     let mut out = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("@@") {

@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod host_script;
+pub mod lifecycle;
 pub mod memory;
 pub mod parallel;
 pub mod plan;

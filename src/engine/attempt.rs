@@ -117,7 +117,7 @@ pub async fn attempt<C: Cloud>(step: &Step, around: &mut Around<'_, C>) -> Resul
             wait(&step.does, around.patience.gone, around).await
         }
         Operation::Drain { seconds, .. } => {
-            let budget = Duration::from_secs(u64::from(*seconds)) + Duration::from_mins(2);
+            let budget = Duration::from_secs(u64::from(*seconds)) + Duration::from_mins(5);
             let first = call(step.action, &step.does, around).await?;
             let mut done = wait(&step.does, budget, around).await?;
             done.notes.splice(0..0, first.notes);

@@ -25,45 +25,33 @@ if set(TOLD) - {"--dry-run", "--watch", "--root"}:
     sys.exit("usage: disk-guard.py [--dry-run] [--watch=SECONDS] [--root=DIR]")
 DRY_RUN, WATCH, ROOT = "--dry-run" in TOLD, float(TOLD.get("--watch", 0)), TOLD.get("--root", "")
 STATE = ROOT + "/var/lib/dataops-infra/"
+# Names of the runners that take no jobs for now, and that we start again. Whoever stops a runner for good removes it.
+STOPPED = STATE + "stopped"
 
 
 class Silent(Exception):
     pass
 
 
-# Seconds since 1970 of Docker's time stamps; 0 for none.
+# Seconds since 1970 of Docker's time stamps, which are in UTC; 0 for none.
 def when(text):
     import datetime
-    found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?", str(text))
-    if not found:
-        return 0
-    stamp = datetime.datetime.strptime(found[1] + (found[2] or "Z").replace("Z", "+00:00"), "%Y-%m-%dT%H:%M:%S%z")
-    return max(0, stamp.timestamp())
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0, datetime.datetime.fromisoformat(text[:19] + "+00:00").timestamp())
+    return 0
 
 
-def size(count):
-    for unit in "B", "KiB", "MiB", "GiB":
-        if abs(count) < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
+def mib(count):
+    return f"{count / (1 << 20):.1f} MiB"
 
 
 def ago(seconds):
-    for length, unit in (DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes"):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds / DAY:.0f} days" if seconds > 2 * DAY else f"{seconds / MINUTE:.0f} minutes"
 
 
 # The repository of an image, as Docker shortens it.
 def repository(name):
-    name = name.split("@")[0]
-    if ":" in name.rsplit("/", 1)[-1]:
-        name = name.rsplit(":", 1)[0]
-    for prefix in "docker.io/", "index.docker.io/", "library/":
-        if name.startswith(prefix):
-            name = name[len(prefix):]
-    return name
+    return re.sub(r"^(docker\.io/)?(library/)?|(:[^/]*)?(@.*)?$", "", name)
 
 
 # Docker's own interface: each call has an end, which the command line has not.
@@ -74,7 +62,7 @@ class Docker:
         answer = self.call("GET", "/_ping", within=10, raw=True)
         self.version = "/v" + (answer.getheader("Api-Version") or "1.41")
 
-    def call(self, method, path, within=60, raw=False, **query):
+    def call(self, method, path, within=60, raw=False, body=None, **query):
         import http.client, socket, urllib.parse
 
         path = self.version + path
@@ -86,7 +74,7 @@ class Docker:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.settimeout(within)
             connection.sock.connect(self.path)
-            connection.request(method, path)
+            connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -162,10 +150,6 @@ class Disk:
         text = f"{self.path} {100 * self.used():.1f} % full"
         return text + (f", {100 * self.inodes_used():.1f} % of its inodes" if self.inodes_used() > self.used() else "")
 
-    def document(self):
-        numbers = {"used_percent": self.used(), "inodes_used_percent": self.inodes_used()}
-        return {"path": self.path, "free_bytes": self.free, **{name: round(100 * n, 1) for name, n in numbers.items()}}
-
 
 class Guard:
     def __init__(self):
@@ -197,16 +181,11 @@ class Guard:
     # A full disk takes no new file, but new words in an old one: it is never shorter than a block.
     def write(self, name, document):
         path = STATE + name
-        text = json.dumps(document, indent=1).ljust(4095) + "\n"
+        text = json.dumps(document).ljust(4095) + "\n"
         try:
-            try:
-                with open(path + ".new", "w") as file:
-                    file.write(text)
-                os.replace(path + ".new", path)
-            except OSError:
-                with open(path, "r+") as file:
-                    file.write(text.rstrip().ljust(max(os.path.getsize(path), len(text)) - 1) + "\n")
-                    file.truncate()
+            with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
+                file.write(text)
+                file.truncate()
         except OSError as error:
             print(f"{path} cannot be written: {error.strerror}", flush=True)
 
@@ -300,15 +279,7 @@ class Guard:
                     if {"build", "bake", "--build"} & set(words[1:]):
                         return True
         fresh = time.time() - 5 * MINUTE
-        if any(i.get("ParentId") and not self.tags(i) and i["Created"] > fresh for i in self.images.values()):
-            return True
-        if [int(n) for n in self.docker.version[2:].split(".")] < [1, 42]:
-            return False
-        records = self.get_df("build-cache").get("BuildCache") or []
-        return any(r.get("InUse") or when(r.get("LastUsedAt")) > time.time() - 2 * MINUTE for r in records)
-
-    def get_df(self, kind):
-        return self.docker.get("/system/df", type=kind) or {}
+        return any(i.get("ParentId") and not self.tags(i) and i["Created"] > fresh for i in self.images.values())
 
     # Each step yields what may go: its name, why, its size if known, and the call.
     def ended_containers(self, age):
@@ -356,7 +327,7 @@ class Guard:
             yield f"image {' '.join(names) or number[7:19]}", f"unused for {ago(idle)}", image["Size"], *call
 
     def build_cache(self, age):
-        if self.building() or DRY_RUN and not self.get_df("build-cache").get("BuildCache"):
+        if self.building() or DRY_RUN and not self.docker.get("/system/df").get("BuildCache"):
             return
         query = {"filters": {"until": [f"{age}s"]}} if age else {}
         yield "build cache", f"unused for {ago(age)}" if age else "no build goes on", 0, ("POST", "/build/prune", {"all": "1", **query})
@@ -389,7 +360,7 @@ class Guard:
         says = "; ".join(disk.says() for disk in self.all())
         if DRY_RUN:
             self.imagined += big
-            about = f", up to {size(big)}" if big else ""
+            about = f", up to {mib(big)}" if big else ""
             self.say(f"would free {what}{about}: {why} (level {level}; {says})")
             return
         before = sum(disk.look().taken for disk in self.all())
@@ -413,7 +384,7 @@ class Guard:
                 return
         self.memory["freed_bytes"] += freed
         self.memory["freed_at"] = time.time()
-        self.say(f"freed {size(freed)}: {what}, {why} (level {level}; {says})")
+        self.say(f"freed {mib(freed)}: {what}, {why} (level {level}; {says})")
 
     def clean(self, level, until):
         for need, things in self.steps():
@@ -424,25 +395,6 @@ class Guard:
                 if time.monotonic() > until or need > 1 and self.level() < need - 1:
                     break
                 self.remove(need, *thing)
-
-    # What is not Docker's, and only can be fetched or is written again.
-    def tidy(self):
-        for what, command in ("packages", ["apt-get", "clean"]), ("old journal", ["journalctl", "--vacuum-size=200M"]):
-            if DRY_RUN:
-                self.say("would free " + what)
-                continue
-            before = sum(disk.look().taken for disk in self.all())
-            self.run(command, 60)
-            freed = before - sum(disk.look().taken for disk in self.all())
-            if freed > 1 << 20:
-                self.memory["freed_bytes"] += freed
-                self.say(f"freed {size(freed)}: {what}")
-
-    def run(self, command, within):
-        import subprocess
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within).stdout
-        return ""
 
     # One look and what follows from it. Two at once would free twice what is needed.
     def go(self):
@@ -460,50 +412,72 @@ class Guard:
                     self.clean(level, until)
             except Silent as silent:
                 self.trouble, self.docker = str(silent), None
-            tidied = self.memory.get("tidied_at", 0)
-            if not ROOT and self.disks[os.stat("/").st_dev][0].look().level() > 1 and time.time() - tidied > HOUR:
-                self.memory["tidied_at"] = time.time()
-                self.tidy()
             for disk in self.all():
                 disk.look()
             if DRY_RUN:
                 return
             try:
                 self.intake()
+            except OSError as error:
+                self.trouble = str(error)
             except Silent as silent:
                 self.trouble, self.docker = str(silent), None
             self.report()
 
-    # With no room for anything, no new jobs: SIGQUIT lets the running ones end, whose ends make room. The restart policy
-    # stays as it is, so that a reboot brings the runner back whatever becomes of us.
+    # With no room for anything, no new jobs, and again when there is some.
     def intake(self):
-        full, memory = any(disk.worst() >= FULL for disk in self.all()), self.memory
-        now, paused = time.time(), memory.get("paused", {})
+        now, memory = time.time(), self.memory
+        full = any(disk.worst() >= FULL for disk in self.all())
         memory["full_since"] = memory.get("full_since") or now if full else 0
-        if self.docker is None or not (paused or full and now - memory["full_since"] > 30):
+        if self.docker is None:
             return
-        # The reboot window has stopped them too, and starts them again.
-        leaving = os.path.exists(ROOT + "/run/dataops-infra-reboot-window")
-        for runner in self.runners:
-            number, name = runner["Id"], (runner.get("Names") or [""])[0].lstrip("/")
-            about = self.docker.get(f"/containers/{number}/json")
-            if not about or about["HostConfig"]["RestartPolicy"]["Name"] != "always":
-                # Somebody else stops this one.
-                paused.pop(number, None)
-                continue
-            state = about["State"]
-            if full and state["Running"] and paused.get(number) != state["StartedAt"]:
-                self.docker.call("POST", f"/containers/{number}/kill", signal="QUIT")
-                paused[number] = state["StartedAt"]
-                self.say(f"{name} takes no new jobs until there is room; those that run go on")
-            elif number in paused and state["Running"] and paused[number] != state["StartedAt"]:
-                del paused[number]
-            elif number in paused and not state["Running"] and not leaving and all(d.worst() < UNHEALTHY for d in self.all()):
-                self.docker.call("POST", f"/containers/{number}/start")
-                del paused[number]
-                self.say(f"{name} takes jobs again")
-        there = {runner["Id"] for runner in self.runners}
-        memory["paused"] = {number: at for number, at in paused.items() if number in there}
+        if os.path.exists(STOPPED):
+            if not self.reboots() and all(disk.worst() < UNHEALTHY for disk in self.all()):
+                self.resume()
+        elif full and now - memory["full_since"] > 30:
+            self.pause()
+
+    # SIGQUIT lets the running jobs end, whose ends make room. The policy `always` would bring the runner back at once.
+    def pause(self):
+        about = [self.docker.get(f"/containers/{runner['Id']}/json") or {} for runner in self.runners]
+        names = [a["Name"][1:] for a in about if a and a["State"]["Running"] and a["HostConfig"]["RestartPolicy"]["Name"] == "always"]
+        if names:
+            # Without it nobody would start them again: if it cannot be written, they go on.
+            with open(STOPPED, "w") as file:
+                file.write("\n".join(names) + "\n")
+        for name in names:
+            self.docker.call("POST", f"/containers/{name}/update", body={"RestartPolicy": {"Name": "no"}})
+            self.docker.call("POST", f"/containers/{name}/kill", signal="QUIT")
+            self.say(f"{name} takes no new jobs until there is room; those that run go on")
+
+    # Whether the reboot window goes on: its lock ends with it, however it ends.
+    def reboots(self):
+        try:
+            with open(ROOT + "/run/dataops-infra-reboot-window") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    # Starts what we or the reboot window stopped, when its last job has ended.
+    def resume(self):
+        with open(STOPPED) as file:
+            names, since = file.read().split(), os.path.getmtime(STOPPED)
+        waits = False
+        for name in names:
+            about = self.docker.get(f"/containers/{name}/json")
+            if about:
+                self.docker.call("POST", f"/containers/{name}/update", body={"RestartPolicy": {"Name": "always"}})
+                state = about["State"]
+                if not state["Running"]:
+                    self.docker.call("POST", f"/containers/{name}/start")
+                    self.say(f"{name} takes jobs again")
+                elif when(state["StartedAt"]) < since > time.time() - DAY:
+                    waits = True
+        if not waits:
+            os.remove(STOPPED)
 
     def report(self):
         bad = [disk for disk in self.all() if disk.worst() >= UNHEALTHY]
@@ -519,15 +493,14 @@ class Guard:
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "why": why,
             "freed_bytes": memory["freed_bytes"],
-            "paused": bool(memory.get("paused")),
-            "disks": [disk.document() for disk in self.all()],
+            "paused": os.path.exists(STOPPED),
         }
         was = memory.get("healthy", True)
         if bad and (was or time.time() - memory.get("complained", 0) > HOUR):
             memory["consumers"] = self.consumers(any(disk.inodes_used() >= UNHEALTHY for disk in bad))
             memory["complained"] = time.time()
-            most = ", ".join(f"{c['what']} {size(c['bytes']) if 'bytes' in c else c['inodes']}" for c in memory["consumers"])
-            self.say(f"unhealthy: {why}; the most is in: {most}")
+            most = ", ".join(f"{c['what']} ({mib(c['bytes']) if 'bytes' in c else c['inodes']})" for c in memory["consumers"])
+            self.say(f"unhealthy: {why}; the most is in {most}")
         elif not bad and not was:
             self.say("healthy again: " + "; ".join(disk.says() for disk in self.all()))
         if bad:
@@ -538,21 +511,19 @@ class Guard:
 
     # The largest things, for whoever must decide what can go.
     def consumers(self, inodes):
+        import subprocess
         folders = "/var/log /var/cache /var/tmp /tmp /home /root /opt /srv /app /agent_cache /snap".split()
-        unit = "inodes" if inodes else "bytes"
-        said = self.run(["du", "-xs", "--inodes" if inodes else "-B1", *filter(os.path.isdir, [ROOT + folder for folder in folders])], 20)
-        found = [{"what": line.split("\t")[1], unit: int(line.split("\t")[0])} for line in said.splitlines() if "\t" in line]
-        with contextlib.suppress(Silent, KeyError, TypeError, AttributeError):
+        command = ["timeout", "20", "du", "-xs", "--inodes" if inodes else "-B1", *[ROOT + folder for folder in folders]]
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+        found = [(int(count), what) for count, what in (line.split("\t") for line in said.splitlines())]
+        with contextlib.suppress(Silent, AttributeError):
             df = {} if inodes else self.docker.get("/system/df", within=30)
-            for image in df.get("Images") or []:
-                found.append({"what": "image " + (self.tags(image) or [image["Id"][7:19]])[0], unit: image["Size"]})
-            for volume in df.get("Volumes") or []:
-                found.append({"what": "volume " + volume["Name"], unit: (volume.get("UsageData") or {}).get("Size", 0)})
-            for container in df.get("Containers") or []:
-                found.append({"what": "container " + container["Names"][0].lstrip("/"), unit: container.get("SizeRw", 0)})
-            found.append({"what": "build cache", unit: sum(r.get("Size", 0) for r in df.get("BuildCache") or [])})
-        found = [thing for thing in found if thing[unit] > 0]
-        return sorted(found, key=lambda thing: -thing[unit])[:8]
+            found += [(image["Size"], "image " + " ".join(self.tags(image))) for image in df.get("Images") or []]
+            found += [((v.get("UsageData") or {}).get("Size", 0), "volume " + v["Name"]) for v in df.get("Volumes") or []]
+            found += [(c.get("SizeRw", 0), "container" + c["Names"][0]) for c in df.get("Containers") or []]
+            found.append((sum(record.get("Size", 0) for record in df.get("BuildCache") or []), "build cache"))
+        unit = "inodes" if inodes else "bytes"
+        return [{"what": what, unit: count} for count, what in sorted(found, reverse=True)[:6] if count > 0]
 
 
 def main():

@@ -53,6 +53,7 @@ def registry():
 def report(stage, failed_stage):
     known = {"stage": stage, "at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
     known |= {"generation": E["GENERATION"], "instance": E.get("INSTANCE", "")}
+    known |= {k: v for k, v in json.loads(E["SETTINGS"])[0].items() if k in ("concurrent", "check_interval")}
     if E.get("RUNNER_ID"):
         known["runner_id"] = int(E["RUNNER_ID"])
     if failed_stage:

@@ -107,14 +107,14 @@ imds() {
 # REGION SERVICE OPERATION BODY: calls AWS as the instance role; the answer on stdout, what goes wrong in the log.
 # All failures are tried again: a new role takes a while until it is known everywhere.
 aws_call() {
-    local pause role answer path=iam/security-credentials/
+    local pause role answer path=iam/security-credentials/ region=${1:-$REGION}
     for pause in 2 4 8 15 30 0; do
         answer=
         if role=$(imds "$path") &&
             answer=$(imds "$path$role" | helper credentials |
-                curl -sS --fail-with-body --config - --connect-timeout 10 --max-time 30 --aws-sigv4 "aws:amz:$1:$2" \
+                curl -sS --fail-with-body --config - --connect-timeout 10 --max-time 30 --aws-sigv4 "aws:amz:$region:$2" \
                     -H "X-Amz-Target: $3" -H 'Content-Type: application/x-amz-json-1.1' --data-raw "$4" \
-                    "https://$2.$1.$DNS_SUFFIX/" 2>>"$LOG"); then
+                    "https://$2.$region.$DNS_SUFFIX/" 2>>"$LOG"); then
             printf '%s' "$answer"
             return
         fi
@@ -232,6 +232,9 @@ PYTHON
         put "$CONFIG/certs/ca.crt" <<<"$CA" || true
     fi
     INSTANCE=$(retry imds instance-id | tail -n 1)
+    # A template of CloudFormation serves every region.
+    [ -n "$REGION" ] || REGION=$(retry imds placement/region | tail -n 1)
+    [ -n "$DNS_SUFFIX" ] || DNS_SUFFIX=$(retry imds services/domain | tail -n 1)
     if left_alone; then
         exit 0
     fi
@@ -252,14 +255,18 @@ packages() {
 
 fetch() { retry curl -fsSL --create-dirs --connect-timeout 15 --max-time "$1" -o "$2" "$3"; }
 
-# Security updates go on, but neither restart the machine nor Docker under running jobs.
+# Security updates go on, but neither restart the machine nor Docker under running jobs: that is for the reboot window.
 upgrades() {
     local file=$ROOT/etc/apt/apt.conf.d/60dataops-infra
     {
         echo 'Unattended-Upgrade::Automatic-Reboot "false";'
         echo 'Unattended-Upgrade::Package-Blacklist { "docker"; "containerd"; "runc"; };'
         [ -z "$PROXY" ] || printf 'Acquire::%s::Proxy "%s";\n' http "$PROXY" https "$PROXY"
+        echo 'APT::Periodic::Update-Package-Lists "1"; APT::Periodic::Unattended-Upgrade "1"; APT::Periodic::CleanInterval "7";'
     } | put "$file" || true
+    # Of the C library as well, after which services are restarted.
+    # shellcheck disable=SC2016
+    echo '$nrconf{override_rc}{qr(^(docker|containerd))} = 0;' | put "$ROOT/etc/needrestart/conf.d/dataops-infra.conf" || true
 }
 
 install_docker() {
@@ -437,8 +444,9 @@ registered_stage() {
 
 start_runner() {
     if docker container inspect "$AGENT" >/dev/null 2>&1; then
-        # Ours is `always`: somebody stopped it, and it is theirs to start.
-        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ]; then
+        # Ours is `always`: somebody stopped it, and it is theirs to start; unless it was a program of this host.
+        if [ "$MODE" = again ] && [ "$(docker inspect -f '{{.HostConfig.RestartPolicy.Name}}' "$AGENT")" = no ] &&
+            ! grep -qxF "$AGENT" "$STATE/stopped" 2>/dev/null; then
             succeeded stopped 'somebody stopped the runner'
             exit 0
         fi
@@ -471,19 +479,28 @@ cloudwatch_agent() {
     timeout 120 "$ctl" -a fetch-config -m ec2 -s -c "file:$base/etc/dataops-infra.json"
 }
 
-# What the host does for itself later. Images and volumes are safe whenever it starts: it knows the runner's image.
-disk_guard() {
-    local unit=$ROOT/etc/systemd/system/dataops-infra-disk-guard
-    put "$ROOT/usr/local/lib/dataops-infra/disk-guard.py" <<'PYTHON' || true
+# What the host does for itself later. Neither does harm whenever it starts: the guard knows the runner's image.
+timers() {
+    local lib=$ROOT/usr/local/lib/dataops-infra unit=$ROOT/etc/systemd/system/dataops-infra
+    put "$lib/disk-guard.py" <<'PROGRAM' || true
 @@DISK_GUARD@@
-PYTHON
-    put "$unit.service" <<'UNIT' || true
+PROGRAM
+    put "$unit-disk-guard.service" <<'UNIT' || true
 @@DISK_GUARD_SERVICE@@
 UNIT
-    put "$unit.timer" <<'UNIT' || true
+    put "$unit-disk-guard.timer" <<'UNIT' || true
 @@DISK_GUARD_TIMER@@
 UNIT
-    systemctl daemon-reload && systemctl enable --now dataops-infra-disk-guard.timer
+    put "$lib/reboot-window.sh" <<'PROGRAM' || true
+@@REBOOT_WINDOW@@
+PROGRAM
+    put "$unit-reboot-window.service" <<'UNIT' || true
+@@REBOOT_WINDOW_SERVICE@@
+UNIT
+    put "$unit-reboot-window.timer" <<'UNIT' || true
+@@REBOOT_WINDOW_TIMER@@
+UNIT
+    systemctl daemon-reload && systemctl enable --now dataops-infra-{disk-guard,reboot-window}.timer
 }
 
 verified() {
@@ -527,7 +544,7 @@ polls() {
 online_stage() {
     start_runner
     cloudwatch_agent || NOTES+='The CloudWatch agent is not running: no memory and disk metrics, and no log. '
-    disk_guard || NOTES+='The disk guard is not running. '
+    timers || NOTES+='The disk guard and the reboot window are not running. '
     retry verified || die 'the runner cannot be verified at the platform'
     polls || die 'the runner does not ask for jobs'
     # For a config.toml that somebody spoils.

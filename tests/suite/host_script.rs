@@ -97,6 +97,7 @@ for word; do
     esac
 done
 case $* in
+*inspect*-next) exit 1 ;;
 info) [ -e "$FAKE/installed" ] ;;
 login*) cat >"$FAKE/password"
     [ ! -e "$FAKE/bad-login" ] || { echo "denied: $(cat "$FAKE/password")"; exit 1; } ;;
@@ -127,7 +128,7 @@ esac"#,
     ),
     (
         "dpkg",
-        r#"case $* in --print*) echo amd64 ;; *) mkdir -p "$CTL"; printf '#!/bin/sh\nexit 0\n' >"$CTL/amazon-cloudwatch-agent-ctl"; chmod 755 "$CTL/amazon-cloudwatch-agent-ctl"; [ ! -e "$FAKE/no-agent" ] ;; esac"#,
+        r#"case $* in --print*) echo amd64 ;; -i*) mkdir -p "$CTL"; printf '#!/bin/sh\nexit 0\n' >"$CTL/amazon-cloudwatch-agent-ctl"; chmod 755 "$CTL/amazon-cloudwatch-agent-ctl"; [ ! -e "$FAKE/no-agent" ] ;; esac"#,
     ),
     ("systemctl", ""),
     ("update-ca-certificates", ""),
@@ -546,8 +547,14 @@ fn a_drain_says_what_it_could_not_do() {
     disk.write("fake/refused", "");
     disk.write("fake/busy", "");
     fs::remove_file(disk.at("bin/sleep")).expect("removed"); // the real one
+    let busy = drained(&disk);
+    assert_eq!(busy["drained"], false, "{busy}");
+    assert_eq!(busy["unregistered"], "no");
+    assert_eq!(disk.count("docker stop"), 0, "jobs go on");
+    assert_eq!(disk.count("unregister"), 0, "and their runner stays registered");
+    fs::remove_file(disk.at("fake/busy")).expect("removed");
     let refused = drained(&disk);
-    assert_eq!(refused["drained"], false, "{refused}");
+    assert_eq!(refused["drained"], true, "{refused}");
     assert_eq!(refused["unregistered"], "no");
     assert!(
         refused["detail"]
@@ -555,6 +562,8 @@ fn a_drain_says_what_it_could_not_do() {
             .is_some_and(|detail| detail.contains("forbidden")),
         "{refused}"
     );
+    let output = disk.run(&drain(0, "acme"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("aborted"));
     assert_eq!(disk.count("docker stop"), 1);
 }
 

@@ -85,6 +85,7 @@ const VERBS: &[&str] = &[
     "assume_",
     "attach_",
     "authorize_",
+    "cancel_",
     "create_",
     "delete_",
     "describe_",

@@ -12,13 +12,14 @@ mod catalog_refresh;
 mod cli;
 #[cfg(feature = "aws")]
 mod deploy;
-mod disk_guard;
 mod doctor;
 mod export;
 mod fakes;
 mod golden;
 mod host_script;
+mod host_timers;
 mod iam;
 mod layering;
+mod lifecycle;
 mod readme;
 mod tree;

@@ -13,6 +13,7 @@ import time
 import traceback
 from pathlib import Path
 
+import bench.ailments  # noqa: F401: enters its cases
 from bench.faults import FAULTS
 from bench.life import life
 
@@ -48,17 +49,17 @@ def main():
             return 2
         print(f"case {name}: {known[name].__doc__.splitlines()[0]}", file=sys.stderr)
         began = time.monotonic()
-        code = sandboxed(name, options)
+        code = sandboxed(name, len(ended), options)
         ended.append((name, time.monotonic() - began, code))
     for name, seconds, code in ended:
         print(f"{'FAILED' if code else 'ok':6} {seconds:7.1f} s  {name}")
     return 1 if any(code for *_, code in ended) else 0
 
 
-def sandboxed(name, options):
+def sandboxed(name, number, options):
     """Runs one case; returns its exit code."""
     libc = ctypes.CDLL(None)
-    command = [sys.executable, "-B", HERE / "sandbox.py", f"{options.folder}.{name}"]
+    command = [sys.executable, "-B", HERE / "sandbox.py", f"{options.folder}.{number}"]
     command += [sys.executable, "-B", __file__, "--inside", name, "--binary", options.binary, "--image", options.image]
     command += ["--store", options.store]
     process = subprocess.Popen(

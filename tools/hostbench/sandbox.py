@@ -100,14 +100,18 @@ def sweep_groups():
 
 
 def main():
-    folder = Path(sys.argv[1])
+    folder = Path(sys.argv[1]).absolute()
     sweep(folder.parent)
     sweep_groups()
     folder.mkdir(parents=True)
     lock = (folder / "lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(folder / "way-out"))
+    # Paths of sockets are short.
+    here = os.getcwd()
+    os.chdir(folder)
+    listener.bind("way-out")
+    os.chdir(here)
     listener.listen(64)
     threading.Thread(target=serve_way_out, args=(listener, package_hosts()), daemon=True).start()
 

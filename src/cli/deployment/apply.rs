@@ -71,6 +71,15 @@ impl Stop {
         Self { receiver, task }
     }
 
+    /// Ends when somebody asks.
+    pub async fn asked(&self) {
+        let mut receiver = self.receiver.clone();
+        if receiver.wait_for(|stop| *stop).await.is_err() {
+            // Nobody is left who could ask.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Whether somebody has asked.
     pub fn is_asked(&self) -> bool {
         *self.receiver.borrow()

@@ -27,11 +27,18 @@ pub mod preview;
 #[cfg(feature = "aws")]
 pub mod provision;
 #[cfg(feature = "aws")]
+pub mod reach;
+#[cfg(feature = "aws")]
 pub mod remove;
 #[cfg(feature = "aws")]
+pub mod rotate;
+#[cfg(feature = "aws")]
+pub mod runner;
 pub mod shared;
 #[cfg(feature = "aws")]
 pub mod site;
+#[cfg(feature = "aws")]
+pub mod upgrade;
 #[cfg(feature = "aws")]
 pub mod wants;
 

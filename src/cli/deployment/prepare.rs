@@ -398,6 +398,7 @@ fn one(
             created_at: rfc3339(now),
             phase: Phase::Present,
             lease: lease(want.meant.settings.ttl, None, false, now),
+            pending: None,
             launches: BTreeMap::new(),
             spec,
         },

@@ -67,7 +67,7 @@ async fn remove(args: &DownArgs, context: &Context) -> Result<Ending, Failure> {
     let removal = Removal {
         keep_data: args.keep_data,
         snapshot: args.snapshot,
-        drain_seconds: (!args.no_drain).then_some(args.drain_timeout * 60),
+        drain_seconds: (!args.no_drain).then_some(if args.now { 0 } else { args.drain_timeout * 60 }),
         unprotect: args.unprotect,
     };
     let grounds = if args.expired {
@@ -411,6 +411,7 @@ fn orphan(name: &Name, generation: Generation, observed: &Observed) -> Record {
         created_at: String::new(),
         phase: Phase::Removing,
         lease: None,
+        pending: None,
         launches: std::collections::BTreeMap::new(),
         spec: Spec {
             workload: String::new(),

@@ -95,6 +95,7 @@ pub(super) fn user_data(args: &ExportDeploymentArgs, context: &Context) -> Resul
         created_at: String::new(),
         phase: Phase::Present,
         lease: None,
+        pending: None,
         launches: BTreeMap::new(),
         spec,
     };

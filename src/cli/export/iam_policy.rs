@@ -29,12 +29,13 @@ const OFFLINE: &[&str] = &[
 ];
 
 /// Commands of later versions.
-const LATER: &[&str] = &["upgrade", "runner", "alarms"];
+const LATER: &[&str] = &["alarms"];
 
 /// Arguments of `export iam-policy`.
 #[derive(Debug, clap::Args)]
 pub struct PolicyArgs {
-    /// The command that the policy is for: plan (with catalog refresh), up, status, doctor or down.
+    /// The command that the policy is for: plan (with catalog refresh), up, status, doctor, down, runner or
+    /// upgrade.
     #[arg(long = "for", value_name = "COMMAND")]
     command: String,
     /// Only for the deployment of this name.
@@ -186,6 +187,9 @@ fn notes(command: Command, scope: &Scope) -> Vec<String> {
                 .to_owned(),
         ),
         Command::Status | Command::Down => {}
+        Command::Runner | Command::Upgrade => notes.push(
+            "whoever has this policy runs scripts of any content as root on hosts that carry the tag".to_owned(),
+        ),
     }
     if command == Command::Plan && !scope.read_only {
         notes.push(

@@ -283,7 +283,8 @@ fn hosts(
             .map(|report| Report::read(&report.it.text));
         let registered = report.is_some_and(|report| {
             report.is_of(&owner.generation, Some(&id))
-                && (matches!(report.stage.as_str(), "registered" | "online") || report.failed_stage.is_some())
+                && (matches!(report.stage.as_str(), "registered" | "online" | "stopped")
+                    || report.failed_stage.is_some())
         });
         let mut before = vec!["removing".to_owned(), format!("{address}-protection")];
         if let (true, Some(seconds), "running") =

@@ -41,20 +41,33 @@ impl Drained {
             .collect();
         let unregistered = match said.unregistered.as_str() {
             "runner" => "the runner is removed from the platform".to_owned(),
+            "gone" => "its owner had removed the runner from the platform already".to_owned(),
             "manager" => "the runner's manager is removed from the platform; the runner that was created there remains, \
                           and its owner can delete it"
                 .to_owned(),
             _ => format!("the runner was not unregistered ({detail}); it may still be listed on the platform"),
         };
         if said.drained {
+            let jobs = if detail.contains("aborted") {
+                "running jobs were aborted"
+            } else {
+                "jobs have finished"
+            };
             Self {
                 busy: false,
-                says: format!("jobs have finished; {unregistered}"),
+                says: format!("{jobs}; {unregistered}"),
             }
         } else {
             Self {
                 busy: true,
-                says: if detail.is_empty() { unregistered } else { detail },
+                says: format!(
+                    "{}; the same command goes on waiting, --drain-timeout says how long, --now aborts the jobs",
+                    if detail.is_empty() {
+                        "jobs still run".to_owned()
+                    } else {
+                        detail
+                    }
+                ),
             }
         }
     }
@@ -70,7 +83,9 @@ mod tests {
         let done = read("x\n{\"drained\":true,\"unregistered\":\"runner\",\"detail\":\"\"}\n");
         assert!(!done.busy && done.says.contains("removed from the platform"));
         let busy = read("{\"drained\":false,\"unregistered\":\"no\",\"detail\":\"2 jobs run\"}");
-        assert!(busy.busy && busy.says == "2 jobs run");
+        assert!(busy.busy && busy.says.starts_with("2 jobs run; the same command"));
+        let gone = read("{\"drained\":true,\"unregistered\":\"gone\"}");
+        assert!(!gone.busy && gone.says.contains("had removed"));
         assert!(read("").says.contains("did not say"));
     }
 }

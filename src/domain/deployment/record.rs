@@ -32,6 +32,9 @@ pub struct Record {
     /// The lease, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// Another runner on the hosts, begun and not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
     /// Tries of hosts that are not the first.
     #[serde(default, skip_serializing_if = "Launches::is_empty")]
     pub launches: Launches,
@@ -47,6 +50,26 @@ pub enum Phase {
     Present,
     /// Being removed: no `up` goes on from here.
     Removing,
+}
+
+/// Another runner that was begun and not finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pending {
+    /// Why.
+    pub why: Why,
+    /// Its image with the tag.
+    pub image: String,
+}
+
+/// Why a second runner takes the place of the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Another image.
+    Upgrade,
+    /// Another token.
+    Rotate,
 }
 
 /// A lease.

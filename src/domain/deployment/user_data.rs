@@ -32,53 +32,65 @@ pub fn scripts(
     place: &Place,
     ca: Option<&str>,
 ) -> Result<BTreeMap<String, String>, Unrenderable> {
+    Host::all(record.spec.count)
+        .into_iter()
+        .map(|host| {
+            let script = described(record, place, host, ca, user_data)?;
+            Ok((host.address("host"), script))
+        })
+        .collect()
+}
+
+/// Describes a host as its scripts need it, to a function that makes something of it.
+pub fn described<T>(
+    record: &Record,
+    place: &Place,
+    host: Host,
+    ca: Option<&str>,
+    make: impl FnOnce(&HostScript) -> T,
+) -> T {
     let spec = &record.spec;
     let name: &Name = &record.name;
     let mirrors: Vec<&str> = spec.docker.registry_mirrors.iter().map(String::as_str).collect();
     let mirror = spec.docker.mirror.as_deref();
-    let mut scripts = BTreeMap::new();
-    for host in Host::all(spec.count) {
-        let agent = name.host(host);
-        let report = name.report(host);
-        let log_group = name.log_group();
-        let script = HostScript {
-            deployment: name.as_str(),
-            generation: record.generation.as_str(),
-            region: &place.region,
-            report_parameter: &report,
-            token: match &spec.token {
-                Token::Ours => SecretRef::Parameter(name.token()),
-                Token::Theirs(reference) => reference.clone(),
+    let agent = name.host(host);
+    let report = name.report(host);
+    let log_group = name.log_group();
+    make(&HostScript {
+        deployment: name.as_str(),
+        generation: record.generation.as_str(),
+        region: &place.region,
+        report_parameter: &report,
+        token: match &spec.token {
+            Token::Ours => SecretRef::Parameter(name.token()),
+            Token::Theirs(reference) => reference.clone(),
+        },
+        registry: spec.registry.clone(),
+        platform_url: &spec.platform_url,
+        agent_name: &agent,
+        tag: name.as_str(),
+        runner_image: &spec.runner_image,
+        channel: Some(&spec.channel),
+        default_job_image: JOB_IMAGE,
+        concurrent: spec.concurrency,
+        check_interval: spec.check_interval,
+        pull_policies: host_script::PULL_POLICIES,
+        metrics_port: Some(METRICS_PORT),
+        docker: Docker {
+            packages: if spec.docker.distribution {
+                Packages::Distribution { mirror }
+            } else {
+                Packages::Docker { mirror }
             },
-            registry: spec.registry.clone(),
-            platform_url: &spec.platform_url,
-            agent_name: &agent,
-            tag: name.as_str(),
-            runner_image: &spec.runner_image,
-            channel: Some(&spec.channel),
-            default_job_image: JOB_IMAGE,
-            concurrent: spec.concurrency,
-            check_interval: spec.check_interval,
-            pull_policies: host_script::PULL_POLICIES,
-            metrics_port: Some(METRICS_PORT),
-            docker: Docker {
-                packages: if spec.docker.distribution {
-                    Packages::Distribution { mirror }
-                } else {
-                    Packages::Docker { mirror }
-                },
-                registry_mirrors: &mirrors,
-                proxy: spec
-                    .docker
-                    .proxy
-                    .as_deref()
-                    .map(|url| Proxy { url, exceptions: &[] }),
-                ca_certificate: ca,
-                ..Docker::default()
-            },
-            log_group: &log_group,
-        };
-        scripts.insert(host.address("host"), user_data(&script)?);
-    }
-    Ok(scripts)
+            registry_mirrors: &mirrors,
+            proxy: spec
+                .docker
+                .proxy
+                .as_deref()
+                .map(|url| Proxy { url, exceptions: &[] }),
+            ca_certificate: ca,
+            ..Docker::default()
+        },
+        log_group: &log_group,
+    })
 }

@@ -25,7 +25,7 @@ use crate::domain::deployment::resource::instance::HOP_LIMIT;
 use crate::domain::deployment::resource::{dashboard, role};
 use crate::domain::deployment::spec::{SecretRef, Spec, Token};
 use crate::domain::deployment::user_data::scripts;
-use crate::domain::host_script::{MOST_BYTES, Unrenderable, packed};
+use crate::domain::host_script::{Unrenderable, packed};
 
 /// Tag with the name of the stack.
 pub const STACK: &str = "dataops-infra:stack";
@@ -44,12 +44,11 @@ const GP3_THROUGHPUT: u32 = 125;
 // What stands for what only the stack knows, until it is replaced. Nothing else is called so.
 const REGION: &str = "region-of-the-stack";
 const ACCOUNT: &str = "account-of-the-stack";
-const TOKEN: &str = "/parameter-of-the-token";
 const GENERATION: [u8; 8] = [0x5a, 0xfe, 0x9e, 0x4e, 0x2a, 0x71, 0x00, 0x9b];
 
 /// What the reader of a template should know.
 const NOTES: &[&str] = &[
-    "The token must be in the parameter before the stack is made: CloudFormation cannot make a SecureString.",
+    "The token must be in its parameter before the stack is made: CloudFormation cannot make a SecureString.",
     "dataops-infra status, up and down do not manage what this stack makes: it carries no tag dataops-infra:deployment, \
      which would allow them to change and remove it behind CloudFormation's back.",
     "An update of the stack takes the current image, and replaces the hosts if there is a new one.",
@@ -91,16 +90,10 @@ pub fn template(name: &Name, spec: &Spec, ca: Option<&str>) -> Result<Value, Unr
         account: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
     };
-    let token = match &spec.token {
-        Token::Ours => Some(name.token()),
-        Token::Theirs(SecretRef::Parameter(parameter)) if parameter.starts_with('/') => {
-            Some(parameter.clone())
-        }
-        Token::Theirs(_) => None,
-    };
     let mut spec = spec.clone();
-    if token.is_some() {
-        spec.token = Token::Theirs(SecretRef::Parameter(TOKEN.to_owned()));
+    if spec.token == Token::Ours {
+        // The user's to make: CloudFormation cannot.
+        spec.token = Token::Theirs(SecretRef::Parameter(name.token()));
     }
     let record = Record {
         schema: SCHEMA.to_owned(),
@@ -110,12 +103,22 @@ pub fn template(name: &Name, spec: &Spec, ca: Option<&str>) -> Result<Value, Unr
         created_at: String::new(),
         phase: Phase::Present,
         lease: None,
+        pending: None,
         launches: std::collections::BTreeMap::new(),
         spec,
     };
+    // The same script serves every region, as the template does.
+    let anywhere = Place {
+        region: String::new(),
+        ..place.clone()
+    };
+    let mut scripts = scripts(&record, &anywhere, ca)?;
+    for script in scripts.values_mut() {
+        *script = script.replace(record.generation.as_str(), &format!("stack/{name}"));
+    }
     let making = Making {
         hosts: Host::all(record.spec.count),
-        scripts: scripts(&record, &place, ca)?,
+        scripts,
         name,
         spec: &record.spec,
         owner: record.owner(),
@@ -131,16 +134,8 @@ pub fn template(name: &Name, spec: &Spec, ca: Option<&str>) -> Result<Value, Unr
             "generated_by": concat!("dataops-infra ", env!("CARGO_PKG_VERSION")),
             "notes": NOTES,
         } },
-        "Parameters": making.parameters(token.as_deref()),
+        "Parameters": making.parameters(),
     });
-    // The values of the stack add little; the header and base 64 a third.
-    let largest = making
-        .scripts
-        .values()
-        .map(|script| packed(script).len() * 77 * 4 / 3 / 76 + ROOM_OF_VALUES);
-    if let Some(size) = largest.max().filter(|size| *size > MOST_BYTES) {
-        return Err(Unrenderable::TooLong(size));
-    }
     template["Resources"] = filled(making.resources(), &making.holes());
     template["Outputs"] = filled(making.outputs(), &making.holes());
     Ok(template)
@@ -176,34 +171,11 @@ fn instance(host: Host) -> String {
     host.address("instance-of-the-host")
 }
 
-/// What the lines around a compressed script take, with the values of the stack.
-const ROOM_OF_VALUES: usize = 1200;
-
-/// Begins user data that unpacks a script which follows in base 64.
-const UNPACK: &str = "#!/bin/bash
-# The script of the host, compressed; `dataops-infra export user-data` shows it plain.
-script=$(base64 -d <<'END' | gunzip
-";
-
-/// Returns bytes as lines of base 64.
-fn lines_of(bytes: &[u8]) -> String {
-    let text = STANDARD.encode(bytes);
-    let mut lines = String::new();
-    for (nth, c) in text.chars().enumerate() {
-        if nth > 0 && nth % 76 == 0 {
-            lines.push('\n');
-        }
-        lines.push(c);
-    }
-    lines
-}
-
 impl Making<'_> {
     fn holes(&self) -> Vec<Hole> {
         let mut holes = vec![
             Hole::of(REGION, "AWS::Region"),
             Hole::of(ACCOUNT, "AWS::AccountId"),
-            Hole::of(TOKEN, "TokenParameter"),
             Hole {
                 text: self.owner.generation.to_string(),
                 alone: json!({ "Fn::Sub": "stack/${AWS::StackName}" }),
@@ -217,7 +189,7 @@ impl Making<'_> {
         holes
     }
 
-    fn parameters(&self, token: Option<&str>) -> Value {
+    fn parameters(&self) -> Value {
         let mut parameters = Map::new();
         let mut add = |name: String, kind: &str, description: &str, default: Option<&str>| {
             let mut parameter = json!({ "Type": kind, "Description": description });
@@ -259,16 +231,6 @@ impl Making<'_> {
                 "Parameter with the image of the hosts; each update of the stack reads it again",
                 Some(image.parameter.as_deref().unwrap_or(IMAGE)),
             );
-        }
-        if let Some(token) = token {
-            add(
-                "TokenParameter".to_owned(),
-                "String",
-                "SecureString parameter with the runner's token; it must be there already",
-                Some(token),
-            );
-            // It goes into a script and an ARN as it is.
-            parameters["TokenParameter"]["AllowedPattern"] = json!("^(/[A-Za-z0-9_.-]+)+$");
         }
         Value::Object(parameters)
     }
@@ -472,7 +434,8 @@ impl Making<'_> {
             "DisableApiTermination": spec.termination_protection,
             "PropagateTagsToVolumeOnCreation": true,
             "Tags": self.tags(&[("Name", &self.name.host(host))]),
-            "UserData": { "Fn::Base64": self.script(script) },
+            // Compressed, as `up` sends it: plain it is longer than EC2 takes.
+            "UserData": STANDARD.encode(packed(script)),
         });
         if self.plain_disk() {
             properties["BlockDeviceMappings"] = self.disks();
@@ -500,32 +463,6 @@ impl Making<'_> {
             }
         }
         properties
-    }
-
-    /// Returns a script that unpacks the host's and puts in what only the stack knows.
-    ///
-    /// The user data of a template is text, so it cannot be compressed as `up` does it, and plain it is too long.
-    fn script(&self, script: &str) -> Value {
-        let mut parts = vec![json!(format!("{UNPACK}{}\nEND\n)\n", lines_of(&packed(script))))];
-        // No text here has a double quote, a backslash or a `$`.
-        let mut put = |text: &str, before: &str, value: Value, after: &str| {
-            // In two words, which bash puts together: `filled` shall not take it for a hole.
-            let (first, second) = text.split_at(text.len() / 2);
-            let begin = format!("script=${{script//\"{first}\"\"{second}\"/\"{before}");
-            parts.extend([json!(begin), value, json!(format!("{after}\"}}\n"))]);
-        };
-        // Only there: the same words may be in the name of a registry.
-        let suffix = "DNS_SUFFIX='amazonaws.com'";
-        if script.contains(suffix) {
-            put(suffix, "DNS_SUFFIX='", json!({ "Ref": "AWS::URLSuffix" }), "'");
-        }
-        for hole in self.holes() {
-            if script.contains(&hole.text) {
-                put(&hole.text, "", hole.alone, "");
-            }
-        }
-        parts.push(json!("exec bash -c \"$script\"\n"));
-        json!({ "Fn::Join": ["", parts] })
     }
 
     fn alarm(&self, rule: &AlarmRule) -> Value {
@@ -683,7 +620,7 @@ mod tests {
         for count in [1, 2, 12] {
             let text = made(&spec(count)).to_string();
             let generation = Generation::from_bytes(GENERATION).to_string();
-            for stand_in in [REGION, ACCOUNT, TOKEN, "instance-of-the-host", &generation] {
+            for stand_in in [REGION, ACCOUNT, "instance-of-the-host", &generation] {
                 assert!(!text.contains(stand_in), "{stand_in}");
             }
             assert!(text.contains("AWS::URLSuffix") && !text.contains("arn:aws:"));
@@ -713,27 +650,5 @@ mod tests {
             body.contains("\"${Host12}\"") && body.contains("generation stack/${AWS::StackName}"),
             "{body}"
         );
-    }
-
-    #[test]
-    fn the_script_says_where_the_stack_is() {
-        let template = made(&spec(1));
-        let parts =
-            template["Resources"]["Host"]["Properties"]["UserData"]["Fn::Base64"]["Fn::Join"][1].to_string();
-        for part in [
-            "{\"Ref\":\"AWS::Region\"}",
-            "{\"Ref\":\"AWS::URLSuffix\"}",
-            "{\"Ref\":\"TokenParameter\"}",
-            "stack/${AWS::StackName}",
-        ] {
-            assert!(parts.contains(part), "{part}");
-        }
-        assert_eq!(
-            template["Parameters"]["TokenParameter"]["Default"],
-            "/dataops-infra/abc/token"
-        );
-        let mut theirs = spec(1);
-        theirs.token = Token::Theirs(SecretRef::Secret("runner".to_owned()));
-        assert_eq!(made(&theirs)["Parameters"].get("TokenParameter"), None);
     }
 }

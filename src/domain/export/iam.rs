@@ -35,17 +35,23 @@ pub enum Command {
     Alarms,
     /// `down`.
     Down,
+    /// `runner`.
+    Runner,
+    /// `upgrade`.
+    Upgrade,
 }
 
 impl Command {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Plan,
         Self::Up,
         Self::Status,
         Self::Doctor,
         Self::Alarms,
         Self::Down,
+        Self::Runner,
+        Self::Upgrade,
     ];
 
     /// Returns the word.
@@ -57,6 +63,8 @@ impl Command {
             Self::Doctor => "doctor",
             Self::Alarms => "alarms",
             Self::Down => "down",
+            Self::Runner => "runner",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -196,7 +204,7 @@ pub struct Row {
     pub source: Option<&'static str>,
 }
 
-use Command::{Alarms, Doctor, Down, Plan, Up};
+use Command::{Alarms, Doctor, Down, Plan, Runner, Up, Upgrade};
 use Need::{Called, Dependent, DryRun, Free};
 use When::{
     Always, ForAlarmActions, GrantForAws, HostTagThere, KeptGiven, MadeByLaunch, MadeBySnapshot, PassedToEc2,
@@ -206,6 +214,8 @@ use When::{
 const ALL: &[Command] = &Command::ALL;
 const PREFLIGHT: &[Command] = &[Plan, Up, Doctor];
 const CHANGE: &[Command] = &[Up, Down];
+/// Those that run scripts on hosts.
+const ON_HOSTS: &[Command] = &[Doctor, Down, Runner, Upgrade];
 
 const fn row(
     action: &'static str,
@@ -318,12 +328,8 @@ pub const TABLE: &[Row] = &[
     row("sns:ListTagsForResource", ALL, On::Topics, Always, Called, "whose it is"),
     row("ec2:GetConsoleOutput", &[Up, Doctor], On::Instances, TagThere, Called, "why a host does not come up"),
     // What a host says, and what its alarms are fed with.
-    row("cloudwatch:ListMetrics", &[Doctor], On::Everything, Always, Called,
-        "with which dimensions a metric comes that an alarm waits for"),
-    row("ssm:DescribeInstanceInformation", &[Doctor], On::Everything, Always, Called, "whether a host's agent answers"),
-    row("ssm:CancelCommand", &[Doctor], On::Everything, Always, Called, "a question that a host did not take"),
     // Parameters: one action makes them and writes over them, so only the name tells.
-    row("ssm:PutParameter", CHANGE, On::Parameters, Always, Called, "record, token and reports"),
+    row("ssm:PutParameter", &[Up, Down, Upgrade], On::Parameters, Always, Called, "record, token and reports"),
     says(row("ssm:AddTagsToResource", &[Up], On::Parameters, Always, Called,
         "PutParameter with tags wants it too"), PUT_PARAMETER),
     row("ssm:DeleteParameter", &[Down], On::Parameters, Always, Called,
@@ -363,10 +369,14 @@ pub const TABLE: &[Row] = &[
     row("ec2:CreateSnapshot", &[Down], On::Snapshots, KeptGiven, Called, "down --snapshot"),
     says(row("ec2:CreateTags", &[Down], On::Snapshots, MadeBySnapshot, Dependent("ec2:CreateSnapshot"),
         "tags come with the call that makes the copy"), TAG_ON_CREATE),
-    row("ssm:SendCommand", &[Doctor, Down], On::Instances, HostTagThere, Called,
-        "doctor asks a host for its facts; jobs finish, the runner is unregistered"),
-    row("ssm:SendCommand", &[Doctor, Down], On::ShellDocument, Always, Called, "by a shell script"),
-    row("ssm:GetCommandInvocation", &[Doctor, Down], On::Everything, Always, Called, "until they have"),
+    row("ssm:SendCommand", ON_HOSTS, On::Instances, HostTagThere, Called,
+        "jobs finish, the runner is unregistered; work on the runner; what a host says of itself"),
+    row("ssm:SendCommand", ON_HOSTS, On::ShellDocument, Always, Called, "by a shell script"),
+    row("ssm:GetCommandInvocation", ON_HOSTS, On::Everything, Always, Called, "until they have"),
+    row("ssm:DescribeInstanceInformation", ON_HOSTS, On::Everything, Always, Called,
+        "whether the agent of a host answers that does not take its command"),
+    row("ssm:CancelCommand", &[Doctor, Runner, Upgrade], On::Everything, Always, Called,
+        "a command that is given up is not to run later"),
     // Log group.
     row("logs:CreateLogGroup", &[Up], On::LogGroups, TagGiven, Called, "the log group"),
     says(row("logs:TagResource", &[Up], On::LogGroups, TagGiven, Called,
@@ -383,7 +393,7 @@ pub const TABLE: &[Row] = &[
     row("sns:Unsubscribe", &[Up], On::Subscriptions, Always, Called, "who is told no longer"),
     row("sns:DeleteTopic", &[Down], On::Topics, TagThere, Called, "the topic goes"),
     // Alarms and dashboard: one action makes them and writes over them.
-    row("cloudwatch:ListMetrics", &[Alarms], On::Everything, Always, Called,
+    row("cloudwatch:ListMetrics", &[Doctor, Alarms], On::Everything, Always, Called,
         "under which dimensions a host publishes what an alarm misses"),
     row("cloudwatch:SetAlarmState", &[Alarms], On::Alarms, TagThere, Called, "drives an alarm, and back"),
     row("cloudwatch:DescribeAlarmHistory", &[Alarms], On::Alarms, Always, Called, "what came of it"),

@@ -75,6 +75,7 @@ fn ec2(basis: &Basis<'_>) -> Vec<Step> {
         created_at: String::new(),
         phase: Phase::Present,
         lease: None,
+        pending: None,
         launches: BTreeMap::new(),
         spec: Spec {
             workload: String::new(),

@@ -21,7 +21,7 @@ class Disk:
 
     def fill(self, left=0):
         """Leaves so many MiB free, or nothing at all."""
-        with self.ballast.open("wb") as file:
+        with self.ballast.open("wb", buffering=0) as file:
             disk = os.statvfs(self.place)
             free = disk.f_bavail * disk.f_frsize - (left << 20)
             os.posix_fallocate(file.fileno(), 0, max(4096, free - (8 << 20)))
@@ -31,7 +31,6 @@ class Disk:
                     while True:
                         file.seek(0, 2)
                         file.write(bytes(65536))
-                        file.flush()
                 except OSError:
                     pass
 

@@ -81,15 +81,6 @@ def at(guest, deployment, moment, seconds=300):
     say(f"moment: {moment}")
 
 
-def cut_off(guest):
-    """Pulls the plug and puts it in again."""
-    guest.held = True
-    guest.kill()
-    say("killed; it boots again")
-    guest.boot()
-    guest.held = False
-
-
 @fault
 def network_comes_late(world, binary):
     """The network comes 40 seconds after the boot."""
@@ -361,7 +352,7 @@ def killed(moment):
     def case(world, binary):
         deployment, up, guest = begin(world, binary)
         at(guest, deployment, moment)
-        cut_off(guest)
+        guest.cut_off()
         online(deployment, up, guest)
         check(world.platform.counts()["POST /api/v4/runners 201"] == 1, "registered once")
         removed(deployment)
@@ -389,7 +380,7 @@ def killed_while_registering(world, binary):
     deployment, up, guest = begin(world, binary)
     until("mark of the registration", 300, lambda: guest.read(f"{STATE}/registering"), 0.05)
     until("call", 60, lambda: world.front.called(r"platform.*", r"^/api/v4/runners$"), 0.05)
-    cut_off(guest)
+    guest.cut_off()
     ended = online_twice(deployment, up, world)
     check("may list 1 more" in ended.stdout + ended.stderr, f"the doubt is told: {ended}")
     removed(deployment, 1)
@@ -401,9 +392,7 @@ def reboot_while_registering(world, binary):
     world.platform.fault("POST /api/v4/runners", delay=3, times=1)
     deployment, up, guest = begin(world, binary)
     until("call", 300, lambda: world.front.called(r"platform.*", r"^/api/v4/runners$"), 0.05)
-    guest.held = True
     guest.reboot()
-    guest.held = False
     deployment.watch(up, 600)
     until("report that the host is online", 300, lambda: deployment.report().get("stage") == "online", 0.5)
     runners = world.platform.runners()

@@ -206,9 +206,18 @@ class Guest:
 
     def reboot(self):
         """Restarts it from inside."""
+        self.held = True
         self.run("systemctl", "--no-block", "reboot")
         self._ends(90)
         self.boot()
+        self.held = False
+
+    def cut_off(self):
+        """Pulls the plug and puts it in again."""
+        self.held = True
+        self.kill()
+        self.boot()
+        self.held = False
 
     def running(self, seconds=90):
         """Waits until the boot is over; returns what systemd calls the result."""

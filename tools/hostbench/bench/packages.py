@@ -82,7 +82,8 @@ def repository(folder, packages, suite):
 
 def sign(base, suite, release):
     """Signs the list of lists with a key made for this run."""
-    home = base.parent / "gnupg"
+    # In the sandbox's own place for sockets: paths of sockets are short.
+    home = Path("/run/gnupg-of-the-bench")
     home.mkdir(mode=0o700)
     gpg = ("gpg", "--batch", "--quiet", "--homedir", home, "--pinentry-mode", "loopback", "--passphrase", "")
     dists = base / f"dists/{suite}"

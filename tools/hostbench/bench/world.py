@@ -23,6 +23,7 @@ sys.path.insert(0, str(REPOSITORY / "tools/hostbench"))
 from sandbox import package_hosts  # noqa: E402
 
 REGION = "eu-west-2"
+WAY_OUT = Path("/run/way-out")
 AWS = [f"{name}.{REGION}.amazonaws.com" for name in ("ssm", "secretsmanager", "logs", "monitoring", "ec2", "sts")]
 AGENT = f"amazoncloudwatch-agent-{REGION}.s3.{REGION}.amazonaws.com"
 HUB = ["registry-1.docker.io", "index.docker.io"]
@@ -58,6 +59,7 @@ class World:
         """Gives the services their addresses; what `up` runs in is this machine, so it finds them by name too."""
         run("mount", "--make-rprivate", "/")
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        WAY_OUT.symlink_to(self.folder / "way-out")
         run("ip", "link", "set", "lo", "up")
         for address in SERVICES, ADDRESS:
             run("ip", "addr", "add", f"{address}/32", "dev", "lo")
@@ -70,7 +72,7 @@ class World:
     def _routes(self):
         routes = self.front.routes
         for host, port in package_hosts():
-            routes[host] = WayOut(self.folder / "way-out", host, port, port == 443)
+            routes[host] = WayOut(WAY_OUT, host, port, port == 443)
         for host in AWS:
             routes[host] = Plain("127.0.0.1", self.cloud.port)
         docker = self.folder / "docker"
