@@ -178,9 +178,10 @@ class Engine:
         with open(path, "w") as file:
             json.dump(memory, file)
 
-    def idle(self, days, *images):
-        numbers = [self.docker("image", "inspect", "-f", "{{.Id}}", name)[1] for name in images]
-        self.remember(lambda memory: memory["images"].update({number: time.time() - days * DAY for number in numbers}))
+    def idle(self, days, *names, kind="image"):
+        known = [self.docker(kind, "inspect", "-f", "{{.Id}}", name)[1] for name in names]
+        known += [tag for number in known for tag in json.loads(self.docker("inspect", number)[1])[0].get("RepoTags", [])]
+        self.remember(lambda memory: memory["seen"].update(dict.fromkeys(known, time.time() - days * DAY)))
 
     def has(self, kind, name):
         return self.docker(kind, "inspect", name, fine=False)[0] == 0

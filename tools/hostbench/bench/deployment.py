@@ -30,7 +30,8 @@ class Ended:
         return json.loads(self.stdout)
 
     def __str__(self):
-        return f"exit {self.code}\n{self.stdout}\n{self.stderr}"
+        said = self.stdout if len(self.stdout) < 2000 else self.stdout[-1500:]
+        return f"exit {self.code}\n{said}\n{self.stderr[-2500:]}"
 
 
 class Deployment:
