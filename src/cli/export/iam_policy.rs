@@ -180,9 +180,6 @@ fn notes(command: Command, scope: &Scope) -> Vec<String> {
                 .to_owned(),
         ),
         Command::Status | Command::Down => {}
-        Command::Runner | Command::Upgrade => notes.push(
-            "whoever has this policy runs scripts of any content as root on hosts that carry the tag".to_owned(),
-        ),
     }
     if command == Command::Plan && !scope.read_only {
         notes.push(
