@@ -70,7 +70,8 @@ def own():
     except (OSError, ValueError):
         pass
     cloud = ROOT + "/var/lib/cloud/instance/"
-    for path in [*sorted(glob.glob(cloud + "scripts/*")), cloud + "user-data.txt"]:
+    copy = ROOT + "/usr/local/lib/dataops-infra/bootstrap"
+    for path in [*sorted(glob.glob(cloud + "scripts/*")), cloud + "user-data.txt", copy]:
         try:
             data = open(path, "rb").read()
             text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode(errors="replace")
@@ -82,8 +83,10 @@ def own():
             if line:
                 found[key] = "".join(shlex.split(line[1])[:1])
         if "agent" in found and "url" in found:
-            if "settings" in found:
-                found["settings"] = json.loads(found["settings"])
+            # What was changed since by an upgrade or a change of the settings.
+            for key in "image", "settings":
+                found[key] = read_or(f"{STATE}/{key}", "").strip() or found.get(key)
+            found["settings"] = json.loads(found["settings"] or "null")
             return found
     raise LookupError("this host has neither plan.json nor user data of dataops-infra")
 

@@ -56,8 +56,9 @@ FOR_GOOD=78
 # Values to mask, one a line. Not exported: only the masking program gets them.
 SECRETS=
 
-# A full disk takes no log, but ends nothing.
-say() { echo "$(date -u +%FT%TZ) $*" || true; }
+# A full disk takes no log, but ends nothing. In a shell of its own: what bash could not write it would write with the next line,
+# wherever that goes.
+say() { (echo "$(date -u +%FT%TZ) $*") || true; }
 # Also to the console, for whom the report does not reach.
 aloud() {
     say "$*"
@@ -85,8 +86,11 @@ retry() {
 
 # FILE, content on stdin: 0 if the file was changed, 1 if it was the same.
 put() {
-    mkdir -p "${1%/*}"
-    cat >"$1.new"
+    # Half a file must not take the place of a whole one.
+    if ! mkdir -p "${1%/*}" || ! cat >"$1.new"; then
+        rm -f "$1.new"
+        die "$1 cannot be written"
+    fi
     if cmp -s "$1.new" "$1"; then
         rm -f "$1.new"
         return 1
@@ -116,7 +120,8 @@ aws_call() {
                     -H "X-Amz-Target: $3" -H 'Content-Type: application/x-amz-json-1.1' --data-raw "$4" \
                     "https://$2.$region.$DNS_SUFFIX/" 2>>"$LOG"); then
             printf '%s' "$answer"
-            return
+            # Called from a trap too, where a bare one returns what was before the trap.
+            return 0
         fi
         # Signatures are good for minutes. The service that keeps the time may only have given up.
         if [[ $answer == *'Signature expired'* || $answer == *'not yet current'* || $answer == *RequestTimeTooSkewed* ]]; then
@@ -173,7 +178,7 @@ install_itself() {
     printf '%s\n' "$INSTANCE" >"$STATE/instance"
     mkdir -p "$LIBRARY"
     ! put "$LIBRARY/bootstrap" <"$0" || chmod 700 "$LIBRARY/bootstrap"
-    printf 'd %s 0700 root root\n' "$LOGIN" | put "$ROOT/etc/tmpfiles.d/dataops-infra.conf" || true
+    put "$ROOT/etc/tmpfiles.d/dataops-infra.conf" <<<"d $LOGIN 0700 root root" || true
     put "$unit.service" <<UNIT || true
 [Unit]
 Description=Makes this host a DataOps Runner
@@ -189,7 +194,7 @@ RestartPreventExitStatus=$FOR_GOOD
 [Install]
 WantedBy=multi-user.target
 UNIT
-    printf '[Timer]\nOnActiveSec=2min\n' | put "$unit.timer" || true
+    put "$unit.timer" <<<$'[Timer]\nOnActiveSec=2min' || true
     systemctl daemon-reload
     systemctl enable dataops-infra-bootstrap.service
 }
@@ -215,6 +220,8 @@ start() {
     flock 9
     umask 022
     (umask 077 && mkdir -p "$RUN")
+    # Where bash keeps long texts between << and a program. Not exported: it is for root alone.
+    TMPDIR=$RUN
     cat >"$RUN/host.py" <<'PYTHON'
 @@HELPER@@
 PYTHON
@@ -224,8 +231,8 @@ PYTHON
     say "deployment $DEPLOYMENT, generation $GENERATION, $MODE run"
     # What an upgrade has put in place stays.
     [ "$MODE" != again ] || [ ! -s "$STATE/image" ] || IMAGE=$(cat "$STATE/image")
-    printf '%s\n' "$IMAGE" | put "$STATE/image" || true
-    printf '%s\n' "${ENVIRONMENT[@]}" | put "$STATE/env" || true
+    put "$STATE/image" <<<"$IMAGE" || true
+    put "$STATE/env" < <(printf '%s\n' "${ENVIRONMENT[@]}") || true
     export INSTANCE='' RUNNER_ID='' "${ENVIRONMENT[@]}"
     if [ -n "$CA" ]; then
         ! put "$ROOT/usr/local/share/ca-certificates/dataops-infra.crt" <<<"$CA" || update-ca-certificates
@@ -258,15 +265,15 @@ fetch() { retry curl -fsSL --create-dirs --connect-timeout 15 --max-time "$1" -o
 # Security updates go on, but neither restart the machine nor Docker under running jobs: that is for the reboot window.
 upgrades() {
     local file=$ROOT/etc/apt/apt.conf.d/60dataops-infra
-    {
+    put "$file" < <(
         echo 'Unattended-Upgrade::Automatic-Reboot "false";'
         echo 'Unattended-Upgrade::Package-Blacklist { "docker"; "containerd"; "runc"; };'
         [ -z "$PROXY" ] || printf 'Acquire::%s::Proxy "%s";\n' http "$PROXY" https "$PROXY"
         echo 'APT::Periodic::Update-Package-Lists "1"; APT::Periodic::Unattended-Upgrade "1"; APT::Periodic::CleanInterval "7";'
-    } | put "$file" || true
+    ) || true
     # Of the C library as well, after which services are restarted.
     # shellcheck disable=SC2016
-    echo '$nrconf{override_rc}{qr(^(docker|containerd))} = 0;' | put "$ROOT/etc/needrestart/conf.d/dataops-infra.conf" || true
+    put "$ROOT/etc/needrestart/conf.d/dataops-infra.conf" <<<'$nrconf{override_rc}{qr(^(docker|containerd))} = 0;' || true
 }
 
 install_docker() {
@@ -294,7 +301,8 @@ docker_runs() { timeout 30 docker info >/dev/null 2>&1; }
 # Waits for a daemon that is there; what keeps it is told.
 docker_comes() {
     retry docker_runs && return
-    journalctl -q -u docker -n 5 --no-pager -o cat || true
+    # The daemon's own words; what systemd says of it explains nothing.
+    journalctl -q _SYSTEMD_UNIT=docker.service -n 5 --no-pager -o cat || true
     die 'Docker does not answer'
 }
 
@@ -473,8 +481,9 @@ cloudwatch_agent() {
         return
     fi
     if [ -n "$PROXY" ]; then
-        printf '[proxy]\n  http_proxy = "%s"\n  https_proxy = "%s"\n  no_proxy = "%s"\n' "$PROXY" "$PROXY" "$NO_PROXY" |
-            put "$base/etc/common-config.toml" || true
+        put "$base/etc/common-config.toml" < <(
+            printf '[proxy]\n  http_proxy = "%s"\n  https_proxy = "%s"\n  no_proxy = "%s"\n' "$PROXY" "$PROXY" "$NO_PROXY"
+        ) || true
     fi
     timeout 120 "$ctl" -a fetch-config -m ec2 -s -c "file:$base/etc/dataops-infra.json"
 }

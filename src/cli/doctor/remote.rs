@@ -16,9 +16,10 @@ use crate::aws::{alarm as alarms_of, instance, parameter, topic};
 use crate::cli::deployment::apply::{Stop, Work, apply, signal};
 use crate::cli::deployment::calls::{Ground, block_on, ground};
 use crate::cli::deployment::select::{file, select};
-use crate::cli::deployment::site::IMAGE_PARAMETER;
+use crate::cli::deployment::site::image_parameter;
 use crate::cli::deployment::wants::grounds;
 use crate::cli::outcome::{Answer, Context, Failure};
+use crate::domain::catalog::Catalog;
 use crate::domain::deployment::name::{Host, Name};
 use crate::domain::deployment::observed::{Instance, Observed, ReportParameter, Tagged};
 use crate::domain::deployment::operation::Operation;
@@ -178,7 +179,7 @@ async fn place(survey: &Survey, ground: &Ground, names: Option<&[Name]>, context
         greeted,
         tools,
         known,
-        deployments(survey, ground, &region, names, &caller, context)
+        deployments(survey, ground, &region, names, &caller)
     );
 }
 
@@ -216,7 +217,6 @@ async fn deployments(
     region: &Subject,
     names: Option<&[Name]>,
     caller: &SharedCaller<'_>,
-    context: &Context,
 ) {
     let of = |name: &Name, host: Option<&str>| Subject {
         deployment: Some(name.to_string()),
@@ -236,7 +236,7 @@ async fn deployments(
                         .iter()
                         .map(|code| Check::unknown(*code, &why).of(region)),
                 );
-                return account(survey, ground, region, &[], context).await;
+                return account(survey, ground, region, &[]).await;
             }
         },
     };
@@ -245,7 +245,7 @@ async fn deployments(
         survey.ask(&of(name, Some("host")), Scope::Host);
     }
     if names.is_empty() {
-        return account(survey, ground, region, &[], context).await;
+        return account(survey, ground, region, &[]).await;
     }
     let parameters = survey
         .read(region, observe::parameters(&ground.clients, &names, &[]))
@@ -309,7 +309,7 @@ async fn deployments(
     tokio::join!(
         join_all(each),
         join_all(left),
-        account(survey, ground, region, &records, context)
+        account(survey, ground, region, &records)
     );
 }
 
@@ -334,13 +334,7 @@ async fn observed(
 }
 
 /// Makes the checks of quotas, network, type and image.
-async fn account(
-    survey: &Survey,
-    ground: &Ground,
-    region: &Subject,
-    records: &[(Name, Record)],
-    context: &Context,
-) {
+async fn account(survey: &Survey, ground: &Ground, region: &Subject, records: &[(Name, Record)]) {
     if !survey.wants(|code| code.area() == Area::Account) {
         return;
     }
@@ -355,7 +349,8 @@ async fn account(
     };
     if asked.types.is_empty() {
         asked.types.insert(TYPICAL.0.to_owned());
-    } else if let Ok((catalog, _)) = crate::cli::catalog::load(&ground.region, context) {
+    } else if let Ok(catalog) = Catalog::embedded(&ground.region) {
+        // Types do not change; a newer table has newer prices.
         let vcpus = |name: &String| catalog.get(name).map(|instance| instance.vcpus);
         asked.vcpus = asked.types.iter().filter_map(vcpus).max();
     }
@@ -392,7 +387,7 @@ async fn account(
         let id = match specs.first() {
             Some(spec) => Some(spec.image.id.clone()),
             None => {
-                let name = IMAGE_PARAMETER.to_owned();
+                let name = image_parameter(&Settings::default());
                 let read = survey
                     .read(
                         region,
@@ -540,6 +535,7 @@ impl One<'_, '_> {
             token: Given::Nothing,
             user_data: &BTreeMap::new(),
             wait: false,
+            resize: None,
         };
         let ascent = up(&wanted, &observed);
         let of_alarms = || ascent.steps.iter().filter(|step| deployment::is_alarm(step));

@@ -21,6 +21,12 @@ const BOOTING: i64 = 30 * 60;
 /// Seconds after a launch in which the agent of Systems Manager may not have registered yet.
 pub const FRESH: i64 = 10 * 60;
 
+/// What a report says where the registry no longer takes the login; nothing else on the host notices.
+const LOGIN_REFUSED: &str = "The registry takes the login no more";
+
+/// What a report says where the answer to a registration was lost.
+const LOST_ANSWER: &str = "The platform may list";
+
 /// Differences that are told of each check.
 const MOST: usize = 6;
 
@@ -413,7 +419,19 @@ pub fn stage_report(subject: &Subject, view: &HostView, now: jiff::Timestamp) ->
     };
     let check = match (&view.instance, view.stage()) {
         (None, _) => Check::skipped(code, "there is no host that could report"),
+        (Some(_), Some("online")) if evidence.contains(LOGIN_REFUSED) => Check::warning(
+            code,
+            evidence,
+            Remedy::new(
+                "put a login that the registry takes where the deployment reads it, then reboot the host",
+            ),
+        ),
         (Some(_), Some("online")) => Check::ok(code, evidence),
+        (Some(_), Some("stopped")) => Check::warning(
+            code,
+            evidence,
+            Remedy::new("start it, where that was not meant to last").run(command(subject, "runner start")),
+        ),
         (Some(_), Some("failed")) => Check::failed(code, evidence, read()),
         (Some(_), _) if late => Check::failed(code, format!("{evidence}{up_for}, and is not online"), read()),
         (Some(_), _) => Check::skipped(code, format!("it is being set up: {evidence}{up_for}")),
@@ -447,6 +465,19 @@ pub fn lost_registration(subject: &Subject, view: &HostView) -> Option<Check> {
 
 /// Adds what is known of earlier instances to what the host says of its registration.
 pub fn with_gone(check: Check, view: &HostView, token_kind: Option<&str>) -> Check {
+    let find = || {
+        Remedy::new("look for runners of this name that are offline on the platform, and delete them there")
+    };
+    let detail = view.report.as_ref().and_then(|report| report.detail.as_deref());
+    if let Some(lost) = detail.filter(|detail| check.status == Status::Ok && detail.contains(LOST_ANSWER)) {
+        let evidence = lost.trim().to_owned();
+        return Check {
+            status: Status::Warning,
+            evidence,
+            ..check
+        }
+        .mended_by(find());
+    }
     if check.status != Status::Ok || view.gone.is_empty() {
         return check;
     }
@@ -465,7 +496,5 @@ pub fn with_gone(check: Check, view: &HostView, token_kind: Option<&str>) -> Che
         ),
         ..check
     }
-    .mended_by(Remedy::new(
-        "look for runners of this name that are offline on the platform, and delete them there",
-    ))
+    .mended_by(find())
 }

@@ -6,6 +6,7 @@ use super::check::{Check, Remedy};
 use super::code::Code;
 use super::facts::{Config, HostFacts, Registered};
 use super::fix::Fix;
+use super::host::BOOTSTRAP;
 use super::scene::Scene;
 
 /// Days after which an image is old: the vendor releases every month.
@@ -19,8 +20,6 @@ const MANY_RESTARTS: u64 = 3;
 
 /// Seconds that a container must have run to be taken for steady.
 const STEADY: i64 = 600;
-
-const BOOTSTRAP: &str = "bash /var/lib/cloud/instance/scripts/part-001";
 
 /// Makes the checks of a runner.
 pub fn checks(scene: &Scene, facts: &HostFacts) -> Vec<Check> {
@@ -327,8 +326,8 @@ fn plan(scene: &Scene, facts: &HostFacts) -> Check {
         code,
         differs.join("; "),
         scene.on_host(
-            "run the bootstrap again, which writes our settings and nothing else; jobs go on",
-            BOOTSTRAP,
+            "let the bootstrap write our settings again, which it does once only; it changes nothing else, and jobs go on",
+            "sh -c 'rm -f /var/lib/dataops-infra/settings; /usr/local/lib/dataops-infra/bootstrap'",
         ),
     )
 }

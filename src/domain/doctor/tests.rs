@@ -129,6 +129,7 @@ const CASES: &[Case] = &[
     (HostDiskInodes, &[("/disks/known/0/inodes_percent", "85")], Warning, "85 %"),
     (HostDiskInodes, &[("/disks/known/0/inodes_percent", "96")], Failed, "96 %"),
     (HostDiskSize, &[("/disks/known/0/gib", "49.0")], Warning, "49 GiB, the plan says 300"),
+    (HostDiskSize, &[("/disks/known/0/gib", "49.0"), ("/clock/known/container", "true")], Skipped, "machine around"),
     (HostMemory, &[("/memory/known/available_mib", "700")], Warning, "700 of 7800"),
     (HostMemory, &[("/memory/known/available_mib", "200")], Failed, "200 of 7800"),
     (HostMemory, &[("/memory/known/oom_kills", "2")], Warning, "2 processes"),
@@ -701,6 +702,35 @@ fn hosts_and_their_reports_are_checked() {
         deployment::with_gone(ok(), &HostView::default(), None).status,
         Good
     );
+    let noted = |stage: &str, detail: &str| {
+        let text = json!({ "stage": stage, "detail": detail }).to_string();
+        view(Some("running"), Some(&text), true)
+    };
+    let lost = noted(
+        "online",
+        "The platform may list 1 more of this name that never was online: x",
+    );
+    assert_eq!(deployment::with_gone(ok(), &lost, None).status, Warning);
+    assert_eq!(stage(&lost, late).status, Good);
+    let refused = noted(
+        "online",
+        "The registry takes the login no more: images of jobs cannot be pulled. ",
+    );
+    assert_eq!(stage(&refused, late).status, Warning);
+    assert_eq!(
+        stage(&noted("stopped", "somebody stopped the runner"), late).status,
+        Warning
+    );
+    // As the host says it.
+    let script = include_str!("../../../templates/host/user-data.sh");
+    for words in [
+        "The platform may list",
+        "The registry takes the login no more",
+        "succeeded stopped",
+        "$STATE/settings",
+    ] {
+        assert!(script.contains(words), "{words}");
+    }
 }
 
 #[test]

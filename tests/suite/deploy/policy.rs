@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dataops_infra::domain::export::iam::{Command as Of, Need, Scope, TABLE, policy};
 use serde_json::Value;
 
+use super::host::Manner;
 use super::output::{Drift, TOLD, drifts, seen};
 use super::preflight::plan_command;
 use super::witness::{mark, since};
@@ -12,6 +13,7 @@ use super::world::{Ran, World};
 use crate::bench::account::Direct;
 use crate::bench::launcher::Bench;
 use crate::bench::policy::flattened;
+use crate::bench::rule::Rule;
 
 /// Reads whose absence is said, but does not stop anything: what they tell can be known otherwise, or waited for.
 const FORGIVEN: &[&str] = &[
@@ -40,6 +42,11 @@ const UNUSED: &[(&str, &str)] = &[
     ("sns:ListTagsForResource", "only where the Tagging API is behind"),
     ("sns:Unsubscribe", "nobody is unsubscribed yet"),
     ("ec2:GetConsoleOutput", "only of a host that is late"),
+    (
+        "ssm:DescribeInstanceInformation",
+        "only of a host that takes no command",
+    ),
+    ("ssm:CancelCommand", "only of a host that takes no command"),
 ];
 
 /// An account whose caller may do what a policy says.
@@ -318,4 +325,44 @@ fn status_and_plan_need_exactly_what_is_exported() {
         fails(action, &said);
     }
     unused(Of::Status, &of_status, &used);
+}
+
+#[test]
+fn doctor_needs_exactly_what_is_exported() {
+    let Some(limited) = Limited::open() else {
+        return;
+    };
+    // Silent hosts, so that their console is read, and metrics that never came, so that others are looked for.
+    limited.world.hosts(Manner::Silent);
+    limited.run_as_admin(
+        limited
+            .world
+            .up_command(&["--notify", TOLD, "--tag", "team=data", "--no-wait"]),
+    );
+    // Nobody signs the question for the time, which moto does not expect where it enforces policies.
+    limited.world.account.rule(Rule::on(":GET /").answer(""));
+    let doctor = || limited.world.command(&["doctor"], &["--timeout", "20"]);
+    let of_doctor = exported(Of::Doctor);
+    let denied = |ran: &Ran| {
+        let rows = ran.json["checks"].as_array().cloned().unwrap_or_default();
+        let row = rows.into_iter().find(|row| row["code"] == "ACCOUNT-PERMISSIONS");
+        row.filter(|row| row["status"] != "ok")
+            .map(|row| row["evidence"].to_string())
+    };
+    let (said, used) = limited.with(&of_doctor, doctor());
+    assert!(said.json["checks"].is_array(), "{said}");
+    assert_eq!(denied(&said), None, "{said}");
+    let used: BTreeSet<String> = used.into_iter().filter(|name| !name.starts_with(':')).collect();
+    for action in used.intersection(&of_doctor) {
+        let (said, _) = limited.with(&without(&of_doctor, action), doctor());
+        assert!([4, 5].contains(&said.code), "{action}: {said}");
+        // It only tells what comes instead of what an alarm waits for.
+        if action != "cloudwatch:ListMetrics" {
+            assert!(
+                denied(&said).is_some_and(|text| text.contains(action)),
+                "{action}: {said}"
+            );
+        }
+    }
+    unused(Of::Doctor, &of_doctor, &used);
 }
