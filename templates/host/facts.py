@@ -212,6 +212,20 @@ def bootstrap():
                 running = True
     except OSError:
         pass
+    # Runners that the disk guard or the reboot window lets finish, and starts again.
+    held, window = read_or(STATE + "/stopped", "").split(), False
+    try:
+        with open(ROOT + "/run/dataops-infra-reboot-window") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                window = True
+    except OSError:
+        pass
+    try:
+        upgrade = json.loads(read(STATE + "/upgrade.json")).get("image")
+    except (OSError, ValueError, AttributeError):
+        upgrade = None
     log = read_or(ROOT + "/var/log/dataops-infra.log", "")
     unregistered = read_or(STATE + "/unregistered", "").strip()
     return {
@@ -221,6 +235,9 @@ def bootstrap():
         "running": running,
         "log": [short(line) for line in log.splitlines()[-6:]],
         "unregistered": short(unregistered) or None,
+        "held": held[:20],
+        "window": window,
+        "upgrade": upgrade,
     }
 
 
@@ -403,10 +420,16 @@ def cloudwatch_agent():
 
 def reboot():
     path = ROOT + "/run/reboot-required"
+    try:
+        name = "dataops-infra-reboot-window.timer"
+        timer = units(name)[name]
+    except (OSError, Slow):
+        timer = {}
+    window = {"loaded": timer.get("LoadState"), "active": timer.get("ActiveState"), "enabled": timer.get("UnitFileState")}
     if not os.path.exists(path):
-        return {"required": False, "age_s": None, "packages": []}
+        return {"required": False, "age_s": None, "packages": [], "window": window}
     packages = sorted(set(read_or(path + ".pkgs", "").split()))
-    return {"required": True, "age_s": age(path), "packages": packages[:8]}
+    return {"required": True, "age_s": age(path), "packages": packages[:8], "window": window}
 
 
 def inspected():

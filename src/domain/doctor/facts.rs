@@ -144,6 +144,12 @@ pub struct Bootstrap {
     pub log: Vec<String>,
     /// What draining left: how the runner was taken off the platform.
     pub unregistered: Option<String>,
+    /// Runners that the disk guard or the reboot window stopped, and starts again.
+    pub held: Vec<String>,
+    /// Whether the reboot window goes on.
+    pub window: bool,
+    /// Image of a second runner that was put beside the first, and has not taken its place.
+    pub upgrade: Option<String>,
 }
 
 /// The Docker daemon.
@@ -270,6 +276,20 @@ pub struct Reboot {
     pub age_s: Option<u64>,
     /// Packages that want it.
     pub packages: Vec<String>,
+    /// The timer that lets it happen while no job runs.
+    pub window: Timer,
+}
+
+/// A timer of systemd.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Timer {
+    /// Whether it is known.
+    pub loaded: Option<String>,
+    /// Whether it runs.
+    pub active: Option<String>,
+    /// Whether it starts with the host.
+    pub enabled: Option<String>,
 }
 
 /// The runner's container.

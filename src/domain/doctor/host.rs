@@ -503,12 +503,15 @@ fn disk_guard(scene: &Scene, facts: &HostFacts) -> Check {
         };
     };
     let age = health.age_s.unwrap_or_default();
-    if health.healthy == Some(false) || health.paused == Some(true) {
+    // The reboot window stops the runner in the same way.
+    let window = facts.bootstrap.known().is_some_and(|boot| boot.window);
+    let paused = health.paused == Some(true) && !window;
+    if health.healthy == Some(false) || paused {
         let mut why = health
             .why
             .clone()
             .unwrap_or_else(|| "it gives no reason".to_owned());
-        if health.paused == Some(true) {
+        if paused {
             why.push_str("; the runner takes no new jobs until there is room");
         }
         let text = "give the host a larger disk, or fewer jobs: what it may remove is not enough";
@@ -570,6 +573,16 @@ fn reboot(scene: &Scene, facts: &HostFacts) -> Check {
     let Some(reboot) = facts.reboot.known() else {
         return facts.reboot.gap(code);
     };
+    let timer = &reboot.window;
+    let off = timer.loaded.as_deref() == Some("loaded")
+        && (timer.active.as_deref() != Some("active") || timer.enabled.as_deref() == Some("disabled"));
+    if off {
+        let fix = Fix::EnableWindow;
+        let remedy = scene.by_fix(code, "let it come by itself again", &fix);
+        let state = timer.active.as_deref().unwrap_or("not known");
+        let evidence = format!("the timer of the reboot window is {state}: updates wait for ever");
+        return Check::warning(code, evidence, remedy).fixed_by(fix);
+    }
     if !reboot.required {
         return Check::ok(code, "no update waits for a reboot");
     }

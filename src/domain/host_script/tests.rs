@@ -58,13 +58,13 @@ fn refused(host: &HostScript) -> String {
 
 #[test]
 fn every_hole_is_filled_and_there_is_room() {
-    // The first leaves room for the certificate of an authority, about a kilobyte.
-    for (host, most) in [(host(), MOST_BYTES - 1_200), (everything(), MOST_BYTES)] {
+    for host in [host(), everything()] {
         let script = user_data(&host).expect("rendered");
         assert!(script.starts_with("#!/bin/bash\n"));
         assert!(!script.contains("@@"), "a hole is left");
         let size = packed(&script).len();
-        assert!(size < most, "{size} bytes");
+        // What is left is for certificates, which hardly compress.
+        assert!(size < MOST_BYTES - 1000, "{size} bytes");
     }
     assert!(!drain(60, "acme").contains("@@"));
 }
