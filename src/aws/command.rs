@@ -186,10 +186,11 @@ pub async fn send(
 /// Says what `InvalidInstanceId` means, which names neither reason nor remedy.
 fn explained(error: CallError, instance: &str) -> CallError {
     match error {
-        CallError::Refused { action, why, cause } if cause.starts_with("InvalidInstanceId") => {
+        CallError::Refused { action, cause, .. } if cause.starts_with("InvalidInstanceId") => {
             CallError::Refused {
                 action,
-                why,
+                // An agent registers some time after its host has started.
+                why: Refusal::NotYet,
                 cause: format!(
                     "Systems Manager cannot reach {instance}: it does not run, or its agent has not registered ({cause})"
                 ),

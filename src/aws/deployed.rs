@@ -21,7 +21,10 @@ use crate::domain::deployment::resource::alarm::topic_arn;
 use crate::domain::deployment::secret::Secret;
 use crate::domain::deployment::step::Action;
 use crate::domain::deployment::up;
+use crate::domain::deployment::user_data::described;
 use crate::domain::host_script;
+use crate::domain::lifecycle::said::Said;
+use crate::domain::lifecycle::script::{Work, script};
 use crate::engine::port::{Cloud, Done, Found, Ids, Sight};
 
 /// What is said when another run has removed the record meanwhile.
@@ -185,6 +188,61 @@ impl Deployed {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Sends a script to a host.
+    async fn begin(&self, host: Host, id: &str, work: &Work) -> Result<Done, CallError> {
+        let script = described(&self.record, &self.place, host, None, |host| script(host, work));
+        let script = script.map_err(|error| CallError::Malformed {
+            action: command::SEND,
+            cause: error.to_string(),
+        })?;
+        let within = Duration::from_secs(u64::from(work.seconds()));
+        let comment = format!("dataops-infra {} --name {}", work.word(), self.name());
+        let command = command::send(&self.clients, id, &script, within, &comment).await?;
+        self.drains
+            .lock()
+            .await
+            .insert(format!("{id} {}", work.word()), command);
+        Ok(Done::default())
+    }
+
+    /// Looks what came of a script.
+    async fn ended(&self, id: &str, work: &Work) -> Result<Sight, CallError> {
+        let command = self
+            .drains
+            .lock()
+            .await
+            .get(&format!("{id} {}", work.word()))
+            .cloned();
+        let Some(command) = command else {
+            return Ok(Sight::Never("the script was not sent".to_owned()));
+        };
+        Ok(match command::look(&self.clients, id, &command).await? {
+            State::Ended(output) => match Said::read(&output.stdout) {
+                Some(said) if said.ok => Sight::Come(Done {
+                    notes: said.note().into_iter().collect(),
+                    ..Done::default()
+                }),
+                Some(said) => Sight::Never(said.detail),
+                None => Sight::Never(format!(
+                    "the script on the host ended with exit code {} and without an answer",
+                    output.exit
+                )),
+            },
+            State::Running => Sight::NotYet(format!("the host is at work: {}", work.word())),
+            State::Untaken(status) => {
+                let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if looks % LOOKS_AFTER == LOOKS_AFTER - 1
+                    && let Ok(Ping::Offline(why)) = command::ping(&self.clients, id).await
+                {
+                    command::cancel(&self.clients, id, &command).await;
+                    return Ok(Sight::Never(why));
+                }
+                Sight::NotYet(format!("the host has not taken the command yet ({status})"))
+            }
+            State::Lost(why) => Sight::Never(why),
+        })
     }
 
     async fn drained(&self, id: &str) -> Result<Sight, CallError> {
@@ -436,6 +494,15 @@ impl Cloud for Deployed {
                 instance,
                 seconds,
             } => return self.drain(*host, instance, *seconds).await,
+            Operation::OnHost { host, instance, work } => {
+                return self.begin(*host, instance, work).await;
+            }
+            Operation::Stop { instance } => instance::stop(clients, instance).await?,
+            Operation::SetType {
+                instance,
+                instance_type,
+            } => instance::set_type(clients, instance, instance_type).await?,
+            Operation::GrowVolume { volume, disk } => instance::grow_volume(clients, volume, disk).await?,
             Operation::Snapshot { volume, host } => {
                 let mut tags = self.record.spec.tags.clone();
                 tags.insert("Name".to_owned(), name.host(*host));
@@ -461,6 +528,8 @@ impl Cloud for Deployed {
             Operation::WaitOnline(_)
             | Operation::WaitRunning(_)
             | Operation::WaitGone { .. }
+            | Operation::WaitStopped { .. }
+            | Operation::WaitVolume { .. }
             | Operation::VerifyGone(_) => {}
         }
         Ok(Done::default())
@@ -567,6 +636,35 @@ impl Cloud for Deployed {
                 )
             }
             Operation::Drain { instance, .. } => self.drained(instance).await,
+            Operation::OnHost { instance, work, .. } => self.ended(instance, work).await,
+            Operation::WaitStopped { instance } => {
+                let found = instance::one(&self.clients, instance).await?;
+                Ok(match found {
+                    None => Sight::NotYet(format!("{instance} is not visible")),
+                    Some(found) if found.it.is_gone() => {
+                        Sight::Never(format!("{instance} is {}", found.it.state))
+                    }
+                    Some(found) if found.it.state == "stopped" => Sight::Come(Done::default()),
+                    Some(found) => Sight::NotYet(format!("{instance} is {}", found.it.state)),
+                })
+            }
+            Operation::WaitVolume { volume, gib } => {
+                let (change, is) = tokio::join!(
+                    instance::modification(&self.clients, volume),
+                    instance::volume_gib(&self.clients, volume),
+                );
+                let (change, is) = (change?, is?);
+                Ok(match (change.state.as_str(), is) {
+                    ("failed", _) => Sight::Never(format!("{volume} was not changed: {}", change.message)),
+                    // While it is being optimized it can be used whole, only more slowly.
+                    ("optimizing" | "completed" | "", Some(is)) if is >= *gib => Sight::Come(Done::default()),
+                    (state, is) => Sight::NotYet(format!(
+                        "{volume} has {} of {gib} GiB, {state} {} %",
+                        is.map_or_else(|| "unknown".to_owned(), |is| is.to_string()),
+                        change.progress
+                    )),
+                })
+            }
             _ => Ok(Sight::Come(Done::default())),
         }
     }

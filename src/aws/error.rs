@@ -59,6 +59,7 @@ const REFUSALS: &[(Refusal, &[&str])] = &[
             "InvalidResourceId",
             "NoSuchResourceException",
             "InvocationDoesNotExist",
+            "InvalidVolumeModification.NotFound",
         ],
     ),
     (

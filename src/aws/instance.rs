@@ -1,11 +1,11 @@
 //! Instances and their volumes.
 
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, BlockDeviceMapping, EbsBlockDevice, EbsInstanceBlockDeviceSpecification,
-    HttpTokensState, IamInstanceProfileSpecification, Instance as Described,
-    InstanceBlockDeviceMappingSpecification, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
-    InstanceNetworkInterfaceSpecification, InstanceType, ResourceType, Tag, Volume as DescribedVolume,
-    VolumeType,
+    AttributeBooleanValue, AttributeValue, BlockDeviceMapping, EbsBlockDevice,
+    EbsInstanceBlockDeviceSpecification, HttpTokensState, IamInstanceProfileSpecification,
+    Instance as Described, InstanceBlockDeviceMappingSpecification, InstanceMetadataEndpointState,
+    InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceType, ResourceType, Tag,
+    Volume as DescribedVolume, VolumeType,
 };
 use aws_smithy_types::base64;
 
@@ -18,7 +18,7 @@ use crate::domain::deployment::observed::{Instance, Tagged, Volume};
 use crate::domain::deployment::operation::Launch;
 use crate::domain::deployment::owner::{DEPLOYMENT, Tags};
 use crate::domain::deployment::resource::instance::HOP_LIMIT;
-use crate::domain::deployment::spec::Spec;
+use crate::domain::deployment::spec::{Disk, Spec};
 use crate::domain::host_script::packed;
 
 const DESCRIBE: &str = "ec2:DescribeInstances";
@@ -30,6 +30,9 @@ const METADATA: &str = "ec2:ModifyInstanceMetadataOptions";
 const MODIFY: &str = "ec2:ModifyInstanceAttribute";
 const TAG: &str = "ec2:CreateTags";
 const SNAPSHOT: &str = "ec2:CreateSnapshot";
+const STOP: &str = "ec2:StopInstances";
+const MODIFY_VOLUME: &str = "ec2:ModifyVolume";
+const MODIFICATIONS: &str = "ec2:DescribeVolumesModifications";
 const CONSOLE: &str = "ec2:GetConsoleOutput";
 
 /// Reads the instances that carry one of the names, terminated ones included.
@@ -267,6 +270,109 @@ pub async fn start(clients: &Clients, id: &str) -> Result<(), CallError> {
     let call = clients.ec2.start_instances().instance_ids(id);
     call.send().await.map_err(|error| classify(START, &error))?;
     Ok(())
+}
+
+/// Stops an instance.
+pub async fn stop(clients: &Clients, id: &str) -> Result<(), CallError> {
+    let call = clients.ec2.stop_instances().instance_ids(id);
+    call.send().await.map_err(|error| classify(STOP, &error))?;
+    Ok(())
+}
+
+/// Gives an instance that is stopped another type.
+pub async fn set_type(clients: &Clients, id: &str, instance_type: &str) -> Result<(), CallError> {
+    clients
+        .ec2
+        .modify_instance_attribute()
+        .instance_id(id)
+        .instance_type(AttributeValue::builder().value(instance_type).build())
+        .send()
+        .await
+        .map_err(|error| classify(MODIFY, &error))?;
+    Ok(())
+}
+
+/// Makes a volume larger.
+pub async fn grow_volume(clients: &Clients, id: &str, disk: &Disk) -> Result<(), CallError> {
+    let whole = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    let asked = clients
+        .ec2
+        .modify_volume()
+        .volume_id(id)
+        .size(whole(disk.gib))
+        .iops(whole(disk.iops))
+        .throughput(whole(disk.throughput))
+        .send()
+        .await
+        .map_err(|error| classify(MODIFY_VOLUME, &error));
+    match asked {
+        Ok(_) => Ok(()),
+        Err(error) => Err(soon(error)),
+    }
+}
+
+/// Says what AWS means by refusing: between two changes of a volume there are six hours
+/// (<https://docs.aws.amazon.com/ebs/latest/userguide/modify-volume-requirements.html>).
+fn soon(error: CallError) -> CallError {
+    match error {
+        CallError::Refused { action, cause, .. }
+            if cause.starts_with("VolumeModificationRateExceeded")
+                || cause.starts_with("IncorrectModificationState") =>
+        {
+            CallError::Refused {
+                action,
+                why: Refusal::Other,
+                cause: format!(
+                    "a volume can be changed once in six hours, and not while it is still being changed; run the command \
+                     again after that ({cause})"
+                ),
+            }
+        }
+        other => other,
+    }
+}
+
+/// A change of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Modification {
+    /// `modifying`, `optimizing`, `completed` or `failed`; empty where there never was one.
+    pub state: String,
+    /// Percent.
+    pub progress: i64,
+    /// Why it failed.
+    pub message: String,
+}
+
+/// Reads how far the last change of a volume is.
+pub async fn modification(clients: &Clients, id: &str) -> Result<Modification, CallError> {
+    let answer = clients
+        .ec2
+        .describe_volumes_modifications()
+        .volume_ids(id)
+        .send()
+        .await;
+    // One that never was changed has none.
+    let answer = super::role::or_missing(answer.map_err(|error| classify(MODIFICATIONS, &error)))?;
+    let found = answer.and_then(|answer| {
+        let mut all = answer.volumes_modifications().to_vec();
+        all.sort_by_key(|one| one.start_time().map(aws_smithy_types::DateTime::secs));
+        all.pop()
+    });
+    Ok(found.map_or_else(Modification::default, |one| Modification {
+        state: one
+            .modification_state()
+            .map_or("", |state| state.as_str())
+            .to_owned(),
+        progress: one.progress().unwrap_or_default(),
+        message: one.status_message().unwrap_or_default().to_owned(),
+    }))
+}
+
+/// Reads the size of a volume in GiB; none if AWS does not know it.
+pub async fn volume_gib(clients: &Clients, id: &str) -> Result<Option<u32>, CallError> {
+    let answer = clients.ec2.describe_volumes().volume_ids(id).send().await;
+    let answer = super::role::or_missing(answer.map_err(|error| classify(VOLUMES, &error)))?;
+    Ok(answer.and_then(|answer| answer.volumes().first().map(|volume| read_volume(volume).it.gib)))
 }
 
 /// Terminates an instance.

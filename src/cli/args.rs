@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::outcome::{Context, Format};
 use super::{
-    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, rotate_token, runner,
-    simulate, status, up, upgrade, workload,
+    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, resize, rotate_token,
+    runner, simulate, status, up, upgrade, workload,
 };
 use crate::render::log::Log;
 use crate::render::style::Style;
@@ -126,6 +126,8 @@ pub enum Command {
     Runner(runner::RunnerArgs),
     /// Change the version of the runner, blue/green.
     Upgrade(upgrade::UpgradeArgs),
+    /// Give the hosts another type or a larger disk.
+    Resize(resize::ResizeArgs),
     /// Change the token of the runner, without a gap.
     RotateToken(rotate_token::RotateArgs),
     /// Write what other tools need, such as the IAM policy.

@@ -14,6 +14,7 @@ pub mod man;
 pub mod outcome;
 pub mod plan;
 pub mod question;
+pub mod resize;
 pub mod rotate_token;
 mod run;
 pub mod runner;

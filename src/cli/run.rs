@@ -10,8 +10,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use super::args::{Cli, Command};
 use super::outcome::{Answer, Context, Ending, Exit, Failure, Format};
 use super::{
-    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, rotate_token, runner,
-    simulate, status, up, upgrade, workload,
+    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, resize, rotate_token,
+    runner, simulate, status, up, upgrade, workload,
 };
 use crate::render::log::{Log, Message};
 use crate::render::style::Style;
@@ -64,6 +64,7 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Down(args) => down::run(args, context),
         Command::Runner(args) => runner::run(args, context),
         Command::Upgrade(args) => upgrade::run(args, context),
+        Command::Resize(args) => resize::run(args, context),
         Command::RotateToken(args) => rotate_token::run(args, context),
         Command::Export(args) => export::run(args, context),
         Command::Completions(args) => completions::run(args),

@@ -123,6 +123,16 @@ pub async fn attempt<C: Cloud>(step: &Step, around: &mut Around<'_, C>) -> Resul
             done.notes.splice(0..0, first.notes);
             Ok(done)
         }
+        Operation::OnHost { work, .. } => {
+            let budget = Duration::from_secs(u64::from(work.seconds())) + Duration::from_mins(5);
+            let first = call(step.action, &step.does, around).await?;
+            let mut done = wait(&step.does, budget, around).await?;
+            done.notes.splice(0..0, first.notes);
+            Ok(done)
+        }
+        Operation::WaitStopped { .. } => wait(&step.does, around.patience.gone, around).await,
+        // A volume of some TiB takes hours to optimize, but can be used long before.
+        Operation::WaitVolume { .. } => wait(&step.does, around.patience.gone * 4, around).await,
         Operation::Launch(launch) => climb(launch, around).await,
         does => call(step.action, does, around).await,
     }
@@ -162,6 +172,9 @@ async fn call<C: Cloud>(
                 // What keeps a role is gone in seconds; hosts keep a security group for minutes.
                 let budget = if is_removal(operation) && !matches!(operation, Operation::DeleteRole) {
                     around.patience.gone
+                } else if matches!(operation, Operation::OnHost { .. }) {
+                    // The agent of a host that was just started takes a while to register.
+                    Duration::from_mins(5)
                 } else {
                     around.patience.visible
                 };

@@ -21,7 +21,7 @@ AHEAD = 15
 LABEL = "com.gitlab.gitlab-runner."
 TOLD = dict(word.partition("=")[::2] for word in sys.argv[1:])
 if set(TOLD) - {"--dry-run", "--watch", "--root"}:
-    sys.exit("usage: disk-guard.py [--dry-run] [--watch=SECONDS] [--root=DIR]")
+    sys.exit("what is " + " ".join(TOLD))
 DRY_RUN, WATCH, ROOT = "--dry-run" in TOLD, float(TOLD.get("--watch", 0)), TOLD.get("--root", "")
 STATE = ROOT + "/var/lib/dataops-infra/"
 # Names of the runners that take no jobs for now, and that we start again. Whoever stops a runner for good removes it.
@@ -205,9 +205,7 @@ class Guard:
     # Programs that build, on the host or in a job; or a step of a build that has just ended.
     def building(self):
         for number in filter(str.isdigit, os.listdir("/proc")):
-            words = read(f"/proc/{number}/cmdline").split("\0")
-            programs = {os.path.basename(word) for word in words[:2]}
-            if programs & {"docker", "docker-compose", "docker-buildx", "buildctl"} and {"build", "bake", "--build"} & set(words):
+            if re.match(r"[^\0]*(docker|buildctl)[^/\0]*\0(.*\0)?(build|bake|--build)\0", read(f"/proc/{number}/cmdline"), re.S):
                 return True
         fresh = time.time() - 5 * MINUTE
         return any(i.get("ParentId") and not tags(i) and i["Created"] > fresh for i in self.images.values())
@@ -269,11 +267,11 @@ class Guard:
         yield 4, self.cache_volumes(DAY)
 
     def remove(self, level, what, idle, big, *paths):
-        since = f"unused for {idle / DAY:.0f} days" if idle > 2 * DAY else f"unused for {idle / MINUTE:.0f} minutes"
-        why = f"{what}, {since} (level {level}; {self.says()})"
+        since = f"{idle / DAY:.0f} days" if idle > 2 * DAY else f"{idle / MINUTE:.0f} minutes"
+        why = f"{what}, unused for {since} (level {level}; {self.says()})"
         if DRY_RUN:
             self.imagined += big
-            say(f"would free up to {mib(big)}: {why}" if big else f"would free {why}")
+            say(f"would free up to {mib(big)}: {why}")
             return
         before = sum(disk.look().taken[0] for disk in self.all())
         if paths[0] == "/build/prune":
@@ -387,11 +385,11 @@ class Guard:
 
     # The largest things, for whoever must decide what can go.
     def consumers(self, inodes):
-        folders = "/var/log /var/cache /var/tmp /tmp /home /root /opt /srv /app /agent_cache /snap".split()
-        du = f"timeout 20 du {'--inodes' if inodes else ''} -xsh {' '.join(ROOT + folder for folder in folders)} | sort -rh | head -4"
-        df = "timeout 20 docker system df --format '{{.Size}} {{.Type}}'"
+        option = "--inodes" if inodes else ""
+        du = f"timeout 30 du {option} -xhd2 --exclude=docker --exclude=containerd {ROOT}/ | sort -rh | head -9"
+        df = "timeout 30 docker system df --format '{{.Size}} {{.Type}}'"
         said = subprocess.run(["sh", "-c", f"{du}; {df}"], stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
-        return [" ".join(line.split()) for line in said.splitlines()]
+        return said.expandtabs(1).splitlines()
 
 
 def main():

@@ -426,8 +426,12 @@ def grow():
     if len(parts) < 2:
         raise Failed("grow", "the root volume %s is in no partition of a disk" % source)
     disk, number = "/dev/" + parts[0], re.search(r"(\d+)$", source).group(1)
-    size = run("lsblk", "-nbdo", "SIZE", disk).stdout.strip()
-    size = round(int(size) / 2**30, 1) if size.isdigit() else 0
+    for _ in range(12):
+        size = run("lsblk", "-nbdo", "SIZE", disk).stdout.strip()
+        size = round(int(size) / 2**30, 1) if size.isdigit() else 0
+        if size >= W.get("gib", 0):
+            break
+        pause(5)
     if W.get("gib") and size < W["gib"]:
         raise Failed("grow", "the disk %s has %s GiB; the system does not see %d GiB yet" % (disk, size, W["gib"]))
     done = run("growpart", disk, number, timeout=120)

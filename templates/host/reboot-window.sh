@@ -29,7 +29,7 @@ apt() { timeout 1200 apt-get -qy -o DPkg::Lock::Timeout=600 -o Acquire::Retries=
 newer() {
     local name has best
     apt update >/dev/null || return
-    for name in docker-ce docker-ce-cli docker-ce-rootless-extras docker-buildx-plugin docker-compose-plugin containerd.io docker.io containerd runc; do
+    for name in docker-ce docker-ce-cli containerd.io docker.io containerd runc; do
         has=$(dpkg-query -W -f '${db:Status-Status} ${Version}' "$name" 2>/dev/null)
         [[ $has == 'installed '* ]] || continue
         has=${has#* }
@@ -70,7 +70,7 @@ if [ ${#names[@]} != 0 ]; then
     # 9>&-: what outlives us must not hold the lock.
     if ! timeout "$LIMIT" docker wait "${names[@]}" >/dev/null 9>&-; then
         touch "$POSTPONED"
-        say "jobs still run after $LIMIT s; the runner takes new ones when they have ended, and the next night is tried"
+        say "jobs still run after $LIMIT s, so the next night is tried"
         exit 0
     fi
 fi

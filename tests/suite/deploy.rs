@@ -11,6 +11,7 @@ mod faults;
 mod foreign;
 mod host;
 mod inventory;
+mod lifecycle;
 mod output;
 mod people;
 mod policy;

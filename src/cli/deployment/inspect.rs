@@ -175,6 +175,7 @@ fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Va
         token: Given::Nothing,
         user_data: &scripts,
         wait: false,
+        resize: None,
     };
     let ascent = up(&wanted, observed);
     let mut drift: Vec<Value> = ascent
@@ -239,6 +240,7 @@ fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Va
         .collect();
     let status = match (record.phase, drift.is_empty(), online, ringing.is_empty()) {
         (Phase::Removing, ..) => "removing",
+        _ if record.pending.is_some() => "unfinished",
         (_, false, ..) => "drift",
         (_, _, false, _) => "not-online",
         (_, _, _, false) => "alarm",
@@ -268,6 +270,9 @@ fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Va
         },
         "cost": cost(record, catalog, age),
     }));
+    if let Some(pending) = &record.pending {
+        row["unfinished"] = json!(pending);
+    }
     if let Some(lease) = &record.lease {
         row["expires_at"] = lease.expires_at.clone().into();
         row["expired"] = lease

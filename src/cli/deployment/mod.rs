@@ -31,6 +31,8 @@ pub mod reach;
 #[cfg(feature = "aws")]
 pub mod remove;
 #[cfg(feature = "aws")]
+pub mod resize;
+#[cfg(feature = "aws")]
 pub mod rotate;
 #[cfg(feature = "aws")]
 pub mod runner;

@@ -227,6 +227,7 @@ pub async fn read(
         renew: args.renew,
         spec: Some(live.spec.clone()),
         wait,
+        resize: None,
         preview: false,
     };
     Ok((

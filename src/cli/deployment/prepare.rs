@@ -23,7 +23,7 @@ use crate::domain::deployment::record::{LARGEST, Lease, Phase, Record, SCHEMA};
 use crate::domain::deployment::resource::instance;
 use crate::domain::deployment::secret::Secret;
 use crate::domain::deployment::spec::{Image, Spec, Token};
-use crate::domain::deployment::up::{Ascent, Given, Wanted, forbidden, up};
+use crate::domain::deployment::up::{Ascent, Given, Resize, Wanted, forbidden, up};
 use crate::domain::deployment::user_data;
 use crate::domain::settings::{Settings, Ttl};
 
@@ -48,6 +48,8 @@ pub struct Want {
     pub wait: bool,
     /// Whether this only shows what would change.
     pub preview: bool,
+    /// Whether hosts are resized.
+    pub resize: Option<Resize>,
 }
 
 /// What is known before the first change.
@@ -85,6 +87,13 @@ async fn first(
         observe::caller(&ground.clients),
         observe::parameters(&ground.clients, names, others),
     )
+}
+
+/// Whether the number of jobs is all that was said of the size.
+fn says_only_jobs(settings: &Settings) -> bool {
+    let mut others = settings.clone();
+    others.concurrency = None;
+    settings.concurrency.is_some() && !says_size(&others)
 }
 
 /// Whether anything was said that changes the size.
@@ -190,22 +199,22 @@ async fn sizes(wants: &[Want], records: &[Option<Record>]) -> Result<Vec<Result<
     for (want, record) in wants.iter().zip(records) {
         let sizing = Arc::clone(&want.sizing);
         let base = want.spec.as_ref().or(record.as_ref().map(|record| &record.spec));
+        // Another number of jobs alone asks nothing anew: the host is as it is.
+        let only_jobs = says_only_jobs(&want.meant.settings);
         let kept = base.and_then(|spec| {
+            if let (true, Some(concurrency)) = (only_jobs, want.meant.settings.concurrency)
+                && want.spec.is_none()
+            {
+                return Some(Size {
+                    concurrency,
+                    ..sizing.kept(spec)
+                });
+            }
             let asked_anew = want.spec.is_none() && says_size(&want.meant.settings);
             if asked_anew {
                 sizing.remembered(spec)
             } else {
-                Some(Size {
-                    vcpus: sizing.vcpus(&spec.instance_type),
-                    workload: spec.workload.clone(),
-                    asked: spec.asked.clone(),
-                    instance_type: spec.instance_type.clone(),
-                    count: spec.count,
-                    concurrency: spec.concurrency,
-                    check_interval: spec.check_interval,
-                    gib: spec.disk.gib,
-                    alarms: spec.alarms,
-                })
+                Some(sizing.kept(spec))
             }
         });
         let known = kept.or_else(|| answered.get(&sizing.digest).cloned());
@@ -451,6 +460,7 @@ fn one(
         token,
         user_data: &scripts,
         wait: want.wait,
+        resize: want.resize,
     };
     let ascent = up(&wanted, &observed);
     let changed = base.is_some_and(|base| base.spec != record.spec);

@@ -323,10 +323,28 @@ pub fn refusal(prepared: &Prepared) -> Option<Failure> {
         reasons.extend(prepared.ascent.stuck.iter().map(|(address, difference)| {
             format!("{address}: {difference}; a running host is not changed in this")
         }));
-        hint = format!(
-            "repeat the options it was made with, or make it anew: dataops-infra down --name {name} --region {}, then up",
-            prepared.place.region
-        );
+        let stuck = |field: &str| {
+            let mut stuck = prepared.ascent.stuck.iter();
+            stuck.any(|(_, difference)| difference.field.starts_with(field))
+        };
+        let region = &prepared.place.region;
+        let spec = &prepared.record.spec;
+        hint = if stuck("runner image") {
+            format!(
+                "dataops-infra upgrade --name {name} --region {region} --runner-version {}",
+                spec.channel
+            )
+        } else if stuck("InstanceType") || stuck("root volume") {
+            format!(
+                "dataops-infra resize --name {name} --region {region} --instance-type {} --disk-gib {}",
+                spec.instance_type, spec.disk.gib
+            )
+        } else {
+            format!(
+                "repeat the options it was made with, or make it anew: dataops-infra down --name {name} --region \
+                 {region}, then up"
+            )
+        };
     }
     if reasons.is_empty() {
         return None;

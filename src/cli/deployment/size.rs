@@ -157,7 +157,12 @@ impl Sizing {
 
     /// Returns the size that a record keeps, if it answers the same question.
     pub fn remembered(&self, spec: &Spec) -> Option<Size> {
-        (spec.asked == self.digest).then(|| Size {
+        (spec.asked == self.digest).then(|| self.kept(spec))
+    }
+
+    /// Returns the size that a record keeps.
+    pub fn kept(&self, spec: &Spec) -> Size {
+        Size {
             workload: spec.workload.clone(),
             asked: spec.asked.clone(),
             instance_type: spec.instance_type.clone(),
@@ -167,7 +172,7 @@ impl Sizing {
             check_interval: spec.check_interval,
             gib: spec.disk.gib,
             alarms: spec.alarms,
-        })
+        }
     }
 
     /// Returns the threads of a type, 0 for one that the catalog does not know.

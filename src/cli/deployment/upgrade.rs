@@ -29,7 +29,10 @@ async fn upgrade(args: &UpgradeArgs, context: &Context) -> Result<End, Failure> 
     }
     let reached = reach(&args.which, context, "upgrade").await?;
     reached.all_run()?;
-    let mut wanted = reached.record.clone();
+    let mut wanted = Record {
+        pending: None,
+        ..reached.record.clone()
+    };
     if let Some(version) = &args.runner_version {
         wanted.spec.channel.clone_from(version);
     } else if let Some(image) = reached.record.pending.as_ref().map(|pending| &pending.image) {

@@ -119,6 +119,7 @@ pub async fn groups(
                 spec: None,
                 wait: how.wait,
                 preview: how.preview,
+                resize: None,
                 meant,
             });
         }

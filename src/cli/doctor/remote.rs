@@ -535,6 +535,7 @@ impl One<'_, '_> {
             token: Given::Nothing,
             user_data: &BTreeMap::new(),
             wait: false,
+            resize: None,
         };
         let ascent = up(&wanted, &observed);
         let of_alarms = || ascent.steps.iter().filter(|step| deployment::is_alarm(step));

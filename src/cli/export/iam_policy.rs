@@ -28,14 +28,11 @@ const OFFLINE: &[&str] = &[
     "man",
 ];
 
-/// Commands of later versions.
-const LATER: &[&str] = &["alarms"];
-
 /// Arguments of `export iam-policy`.
 #[derive(Debug, clap::Args)]
 pub struct PolicyArgs {
-    /// The command that the policy is for: plan (with catalog refresh), up, status, doctor, down, runner or
-    /// upgrade.
+    /// The command that the policy is for: plan (with catalog refresh), up, status, doctor, alarms, down,
+    /// runner, upgrade, rotate-token or resize.
     #[arg(long = "for", value_name = "COMMAND")]
     command: String,
     /// Only for the deployment of this name.
@@ -101,17 +98,10 @@ fn no_policy(word: &str) -> Failure {
             format!("{word} makes no AWS calls and needs no policy"),
         );
     }
-    let failure = if LATER.contains(&word) {
-        Failure::new(
-            Exit::Refused,
-            format!("this version makes no AWS calls for {word}, so there is no policy to write"),
-        )
-    } else {
-        Failure::new(
-            Exit::BadInput,
-            format!("unknown command '{word}' in --for: expected one of {known}"),
-        )
-    };
+    let failure = Failure::new(
+        Exit::BadInput,
+        format!("unknown command '{word}' in --for: expected one of {known}"),
+    );
     failure.hint("dataops-infra export iam-policy --for up")
 }
 
@@ -181,15 +171,15 @@ fn notes(command: Command, scope: &Scope) -> Vec<String> {
         Command::Alarms => notes.push(
             "alarms test sends real messages to whoever listens to the topics of the alarms".to_owned(),
         ),
+        Command::Runner | Command::Upgrade | Command::RotateToken | Command::Resize => notes.push(
+            "whoever has this policy runs scripts of any content as root on hosts that carry the tag".to_owned(),
+        ),
         Command::Doctor => notes.push(
             "a host is asked by a shell script, so whoever has this policy may run any on hosts of deployments; doctor \
              --fix needs what --for up prints besides, where alarms are put back"
                 .to_owned(),
         ),
         Command::Status | Command::Down => {}
-        Command::Runner | Command::Upgrade => notes.push(
-            "whoever has this policy runs scripts of any content as root on hosts that carry the tag".to_owned(),
-        ),
     }
     if command == Command::Plan && !scope.read_only {
         notes.push(

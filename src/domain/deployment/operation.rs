@@ -9,7 +9,8 @@ use super::name::Host;
 use super::owner::Tags;
 use super::record::Record;
 use super::resource::alarm::AlarmRule;
-use super::spec::Rung;
+use super::spec::{Disk, Rung};
+use crate::domain::lifecycle::script::Work;
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,6 +160,46 @@ pub enum Operation {
         instance: String,
         /// Seconds that jobs may take.
         seconds: u32,
+    },
+    /// Runs a script on a host that is there.
+    OnHost {
+        /// The host.
+        host: Host,
+        /// Its instance.
+        instance: String,
+        /// What it does.
+        work: Box<Work>,
+    },
+    /// Stops a host.
+    Stop {
+        /// The instance.
+        instance: String,
+    },
+    /// Waits until a host is stopped.
+    WaitStopped {
+        /// The instance.
+        instance: String,
+    },
+    /// Gives a host that is stopped another type.
+    SetType {
+        /// The instance.
+        instance: String,
+        /// The type.
+        instance_type: String,
+    },
+    /// Makes a volume larger while it is in use.
+    GrowVolume {
+        /// The volume.
+        volume: String,
+        /// What it shall be.
+        disk: Disk,
+    },
+    /// Waits until a volume can be used in its new size.
+    WaitVolume {
+        /// The volume.
+        volume: String,
+        /// GiB.
+        gib: u32,
     },
     /// Copies a volume.
     Snapshot {

@@ -21,6 +21,12 @@ pub struct Report {
     /// Number of the runner on the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner_id: Option<u64>,
+    /// Jobs at once, as the host has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent: Option<u32>,
+    /// Seconds between asking for jobs, as the host has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_interval: Option<u32>,
     /// Stage that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_stage: Option<String>,

@@ -1,5 +1,7 @@
 //! From what there is to what shall be: the steps of `up`.
 
+mod resize;
+
 use std::collections::BTreeMap;
 
 use super::change::{Difference, tag_differences};
@@ -8,11 +10,13 @@ use super::observed::Observed;
 use super::operation::{Launch, Operation, TagTarget};
 use super::owner::{self, EXPIRES, KEPT, Owner, Tags};
 use super::record::{Phase, Record};
+use super::report::Report;
 use super::resource::alarm::AlarmRule;
 use super::resource::instance::{self, standing};
 use super::resource::{dashboard, role};
-use super::spec::Token;
+use super::spec::{Spec, Token};
 use super::step::{Action, Block, Step, Steps};
+use crate::domain::lifecycle::script::{Ending, Work};
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -29,6 +33,17 @@ pub struct Wanted<'a> {
     pub user_data: &'a BTreeMap<String, String>,
     /// Whether `up` waits until hosts are online.
     pub wait: bool,
+    /// Whether hosts get another type and a larger disk; else what differs there is only told.
+    pub resize: Option<Resize>,
+}
+
+/// How hosts are resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// How long their jobs may take.
+    pub ending: Ending,
+    /// Whether the file system is looked at also where the volume has its size.
+    pub disk: bool,
 }
 
 /// A token that the user gave.
@@ -90,6 +105,7 @@ pub fn up(wanted: &Wanted<'_>, observed: &Observed) -> Ascent {
     climb.topic();
     climb.hosts();
     climb.waits();
+    climb.settings();
     climb.alarms();
     climb.dashboard();
     Ascent {
@@ -588,11 +604,22 @@ impl Climb<'_> {
             self.ids.insert(address.clone(), it.id.clone());
             let volume = instance::root_volume(it, self.observed);
             let diff = instance::diff(&spec, it, volume, group.as_deref(), &profile);
-            self.stuck.extend(
-                diff.stuck
-                    .into_iter()
-                    .map(|difference| (address.clone(), difference)),
-            );
+            let mut stuck = diff.stuck;
+            if let Some(resize) = self.wanted.resize {
+                let volume = volume.cloned();
+                self.resize(host, it, volume.as_ref(), (&diff.size, &diff.volume), resize);
+            } else {
+                stuck.extend(diff.size);
+                stuck.extend(diff.volume);
+            }
+            let was = self.wanted.base.map(|(base, _)| &base.spec);
+            // Another image is another container: `upgrade` does that, with the jobs in mind.
+            if let Some(was) = was {
+                let image = |spec: &Spec| format!("{}:{}", spec.runner_image, spec.channel);
+                stuck.extend(Difference::of("runner image", &image(was), &image(&spec)));
+            }
+            self.stuck
+                .extend(stuck.into_iter().map(|difference| (address.clone(), difference)));
             let id = || it.id.clone();
             let mends = [
                 (
@@ -616,7 +643,8 @@ impl Climb<'_> {
             ];
             for (what, differences, reason, does) in mends {
                 if !differences.is_empty() {
-                    let after = ["record", "security-group", "security-group-egress"];
+                    let set = format!("{}-type", host.address("host"));
+                    let after = ["record", "security-group", "security-group-egress", &set];
                     let address = format!("{address}-{what}");
                     self.steps
                         .add(address, "ec2:instance", Action::Update, reason, &after, does)
@@ -689,6 +717,66 @@ impl Climb<'_> {
         }
     }
 
+    /// Adds what gives runners other settings while they run. What a host says it has set goes before what the record said,
+    /// so that a run that ended between the two is made up for.
+    fn settings(&mut self) {
+        let spec = self.record.spec.clone();
+        let was = self.wanted.base.map(|(base, _)| base.spec.clone());
+        for host in Host::all(spec.count) {
+            let standing = standing(&self.record, host, self.observed);
+            let Some(it) = standing.current.map(|current| current.it.clone()) else {
+                continue;
+            };
+            let report = self.observed.reports.get(&self.owner.name.report(host));
+            let report = report
+                .map(|report| Report::read(&report.it.text))
+                .filter(|report| {
+                    report.is_of(&self.owner.generation, Some(&it.id))
+                        && matches!(report.stage.as_str(), "online" | "stopped")
+                });
+            // A host that is not so far gets its settings with the rest.
+            let Some(report) = report else { continue };
+            let mut differences = Vec::new();
+            let concurrent = report.concurrent.or(was.as_ref().map(|was| was.concurrency));
+            if let Some(is) = concurrent {
+                differences.extend(Difference::of("concurrent", &is, &spec.concurrency));
+            }
+            let interval = report
+                .check_interval
+                .or(was.as_ref().map(|was| was.check_interval));
+            if let Some(is) = interval {
+                differences.extend(Difference::of("check_interval", &is, &spec.check_interval));
+            }
+            if differences.is_empty() {
+                continue;
+            }
+            let address = host.address("host");
+            let after = [
+                "record".to_owned(),
+                format!("{address}-start"),
+                format!("{address}-runner"),
+                host.address("online"),
+            ];
+            let refs: Vec<&str> = after.iter().map(String::as_str).collect();
+            let does = Operation::OnHost {
+                host,
+                instance: it.id.clone(),
+                work: Box::new(Work::Settings),
+            };
+            let reason = "the runner reads its settings again, without a restart";
+            self.steps
+                .add(
+                    format!("{address}-settings"),
+                    "runner",
+                    Action::Update,
+                    reason,
+                    &refs,
+                    does,
+                )
+                .differences = differences;
+        }
+    }
+
     fn launch(&mut self, nth: usize, host: Host, address: &str, group: Option<String>) {
         let ladder = self.record.spec.ladder(nth);
         let launch = self.record.launch(address);
@@ -740,9 +828,9 @@ impl Climb<'_> {
             let instance = self.ids.get(&address);
             let report = self.observed.reports.get(&self.owner.name.report(host));
             let online = report.is_some_and(|report| {
-                super::report::Report::read(&report.it.text)
-                    .is_online(&self.owner.generation, instance.map(String::as_str))
+                Report::read(&report.it.text).is_online(&self.owner.generation, instance.map(String::as_str))
             });
+            let runner = format!("{address}-runner");
             let changed = self.steps.has(&address) || self.steps.has(&start);
             if online && !changed {
                 continue;
@@ -753,7 +841,7 @@ impl Climb<'_> {
                     "runner",
                     Action::Wait,
                     "until the host reports that its runner is online",
-                    &[&address, &start],
+                    &[&address, &start, &runner],
                     Operation::WaitOnline(host),
                 );
             } else if changed {

@@ -39,11 +39,15 @@ pub enum Command {
     Runner,
     /// `upgrade`.
     Upgrade,
+    /// `rotate-token`.
+    RotateToken,
+    /// `resize`.
+    Resize,
 }
 
 impl Command {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Plan,
         Self::Up,
         Self::Status,
@@ -52,6 +56,8 @@ impl Command {
         Self::Down,
         Self::Runner,
         Self::Upgrade,
+        Self::RotateToken,
+        Self::Resize,
     ];
 
     /// Returns the word.
@@ -65,6 +71,8 @@ impl Command {
             Self::Down => "down",
             Self::Runner => "runner",
             Self::Upgrade => "upgrade",
+            Self::RotateToken => "rotate-token",
+            Self::Resize => "resize",
         }
     }
 
@@ -149,9 +157,6 @@ pub enum When {
     KeptGiven,
     /// It carries our tag.
     TagThere,
-    /// It carries our tag; Systems Manager has a key of its own for it
-    /// (<https://docs.aws.amazon.com/systems-manager/latest/userguide/run-command-setting-up.html>).
-    HostTagThere,
     /// The role goes to EC2 and nobody else
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html>).
     PassedToEc2,
@@ -204,18 +209,20 @@ pub struct Row {
     pub source: Option<&'static str>,
 }
 
-use Command::{Alarms, Doctor, Down, Plan, Runner, Up, Upgrade};
+use Command::{Alarms, Doctor, Down, Plan, Resize, RotateToken, Runner, Up, Upgrade};
 use Need::{Called, Dependent, DryRun, Free};
 use When::{
-    Always, ForAlarmActions, GrantForAws, HostTagThere, KeptGiven, MadeByLaunch, MadeBySnapshot, PassedToEc2,
-    TagGiven, TagThere, ThroughAws,
+    Always, ForAlarmActions, GrantForAws, KeptGiven, MadeByLaunch, MadeBySnapshot, PassedToEc2, TagGiven,
+    TagThere, ThroughAws,
 };
 
 const ALL: &[Command] = &Command::ALL;
 const PREFLIGHT: &[Command] = &[Plan, Up, Doctor];
 const CHANGE: &[Command] = &[Up, Down];
 /// Those that run scripts on hosts.
-const ON_HOSTS: &[Command] = &[Doctor, Down, Runner, Upgrade];
+const ON_HOSTS: &[Command] = &[Up, Doctor, Down, Runner, Upgrade, RotateToken, Resize];
+/// Those that wait for what a script on a host answers.
+const ASKING: &[Command] = &[Up, Doctor, Runner, Upgrade, RotateToken, Resize];
 
 const fn row(
     action: &'static str,
@@ -275,7 +282,7 @@ pub const TABLE: &[Row] = &[
     row("tag:GetResources", ALL, On::Everything, Always, Called, "finds what carries a deployment's tags"),
     // Catalog.
     row("ec2:DescribeInstanceTypes", &[Plan], On::Everything, Always, Called, "catalog refresh"),
-    row("ec2:DescribeInstanceTypeOfferings", PREFLIGHT, On::Everything, Always, Called,
+    row("ec2:DescribeInstanceTypeOfferings", &[Plan, Up, Doctor, Resize], On::Everything, Always, Called,
         "which zones have the type"),
     row("pricing:GetProducts", &[Plan], On::EverythingAnywhere, Always, Called, "catalog refresh"),
     // Preflight.
@@ -329,7 +336,7 @@ pub const TABLE: &[Row] = &[
     row("ec2:GetConsoleOutput", &[Up, Doctor], On::Instances, TagThere, Called, "why a host does not come up"),
     // What a host says, and what its alarms are fed with.
     // Parameters: one action makes them and writes over them, so only the name tells.
-    row("ssm:PutParameter", &[Up, Down, Upgrade], On::Parameters, Always, Called, "record, token and reports"),
+    row("ssm:PutParameter", &[Up, Down, Upgrade, RotateToken, Resize], On::Parameters, Always, Called, "record, token and reports"),
     says(row("ssm:AddTagsToResource", &[Up], On::Parameters, Always, Called,
         "PutParameter with tags wants it too"), PUT_PARAMETER),
     row("ssm:DeleteParameter", &[Down], On::Parameters, Always, Called,
@@ -337,7 +344,7 @@ pub const TABLE: &[Row] = &[
     // Role and profile.
     row("iam:CreateRole", &[Up], On::Roles, TagGiven, Called, "the host's role"),
     says(row("iam:TagRole", &[Up], On::Roles, TagGiven, Called, "CreateRole with tags wants it too"), IAM_TAGS),
-    row("iam:PutRolePolicy", &[Up], On::Roles, Always, Called, "what the host may do"),
+    row("iam:PutRolePolicy", &[Up, RotateToken], On::Roles, Always, Called, "what the host may do"),
     row("iam:UpdateAssumeRolePolicy", &[Up], On::Roles, TagThere, Called, "mends who may assume the role"),
     row("iam:CreateInstanceProfile", &[Up], On::Profiles, TagGiven, Called, "the role for EC2"),
     says(row("iam:TagInstanceProfile", &[Up], On::Profiles, TagGiven, Called,
@@ -357,10 +364,14 @@ pub const TABLE: &[Row] = &[
     row("ec2:AuthorizeSecurityGroupEgress", &[Up], On::Rules, Always, Called, "the rule that this makes"),
     row("ec2:DeleteSecurityGroup", &[Down], On::SecurityGroups, TagThere, Called, "the group goes"),
     // Hosts.
-    row("ec2:StartInstances", &[Up], On::Instances, TagThere, Called, "starts a host that is stopped"),
+    row("ec2:StopInstances", &[Resize], On::Instances, TagThere, Called, "before the type changes"),
+    row("ec2:ModifyVolume", &[Resize], On::Volumes, TagThere, Called, "a larger disk"),
+    row("ec2:DescribeVolumesModifications", &[Resize], On::Everything, Always, Called,
+        "until the disk can be used in its new size"),
+    row("ec2:StartInstances", &[Up, Resize], On::Instances, TagThere, Called, "starts a host that is stopped"),
     row("ec2:ModifyInstanceMetadataOptions", &[Up], On::Instances, TagThere, Called,
         "mends the metadata service"),
-    row("ec2:ModifyInstanceAttribute", CHANGE, On::Attributes, TagThere, Called,
+    row("ec2:ModifyInstanceAttribute", &[Up, Down, Resize], On::Attributes, TagThere, Called,
         "groups, protection, kept volumes"),
     row("ec2:CreateTags", &[Up], On::OwnedByTag, TagThere, Called, "mends tags"),
     row("ec2:CreateTags", &[Down], On::Volumes, TagThere, Called, "marks a volume as kept"),
@@ -369,13 +380,13 @@ pub const TABLE: &[Row] = &[
     row("ec2:CreateSnapshot", &[Down], On::Snapshots, KeptGiven, Called, "down --snapshot"),
     says(row("ec2:CreateTags", &[Down], On::Snapshots, MadeBySnapshot, Dependent("ec2:CreateSnapshot"),
         "tags come with the call that makes the copy"), TAG_ON_CREATE),
-    row("ssm:SendCommand", ON_HOSTS, On::Instances, HostTagThere, Called,
+    row("ssm:SendCommand", ON_HOSTS, On::Instances, TagThere, Called,
         "jobs finish, the runner is unregistered; work on the runner; what a host says of itself"),
     row("ssm:SendCommand", ON_HOSTS, On::ShellDocument, Always, Called, "by a shell script"),
     row("ssm:GetCommandInvocation", ON_HOSTS, On::Everything, Always, Called, "until they have"),
     row("ssm:DescribeInstanceInformation", ON_HOSTS, On::Everything, Always, Called,
         "whether the agent of a host answers that does not take its command"),
-    row("ssm:CancelCommand", &[Doctor, Runner, Upgrade], On::Everything, Always, Called,
+    row("ssm:CancelCommand", ASKING, On::Everything, Always, Called,
         "a command that is given up is not to run later"),
     // Log group.
     row("logs:CreateLogGroup", &[Up], On::LogGroups, TagGiven, Called, "the log group"),
@@ -397,7 +408,7 @@ pub const TABLE: &[Row] = &[
         "under which dimensions a host publishes what an alarm misses"),
     row("cloudwatch:SetAlarmState", &[Alarms], On::Alarms, TagThere, Called, "drives an alarm, and back"),
     row("cloudwatch:DescribeAlarmHistory", &[Alarms], On::Alarms, Always, Called, "what came of it"),
-    row("cloudwatch:PutMetricAlarm", &[Up, Alarms], On::Alarms, Always, Called,
+    row("cloudwatch:PutMetricAlarm", &[Up, Alarms, Resize], On::Alarms, Always, Called,
         "alarms; a test takes the action that reboots off and puts it back"),
     says(row("cloudwatch:TagResource", &[Up], On::Alarms, TagGiven, Called,
         "PutMetricAlarm with tags wants it too"), PUT_METRIC_ALARM),
@@ -405,10 +416,10 @@ pub const TABLE: &[Row] = &[
         "the first alarm of an account that recovers or reboots makes CloudWatch's role"), ALARM_ROLE),
     row("cloudwatch:DeleteAlarms", CHANGE, On::Alarms, TagThere, Called,
         "alarms of former hosts, and all of them"),
-    row("cloudwatch:PutDashboard", &[Up], On::Dashboards, Always, Called, "the dashboard"),
+    row("cloudwatch:PutDashboard", &[Up, Resize], On::Dashboards, Always, Called, "the dashboard"),
     row("cloudwatch:DeleteDashboards", &[Down], On::Dashboards, Always, Called, "a dashboard carries no tags"),
     // Keys of the user's; those of AWS need no permission of the caller's.
-    says(row("kms:CreateGrant", &[Up], On::TheirKeys, GrantForAws, Dependent("ec2:RunInstances, ec2:StartInstances"),
+    says(row("kms:CreateGrant", &[Up, Resize], On::TheirKeys, GrantForAws, Dependent("ec2:RunInstances, ec2:StartInstances"),
         "volumes"), EBS_KEYS),
     says(row("kms:DescribeKey", &[Up], On::TheirKeys, Always, Dependent("ec2:RunInstances"),
         "volumes"), EBS_KEYS),
@@ -571,7 +582,6 @@ impl Scope {
             TagGiven => Some(tagged(&format!("aws:RequestTag/{DEPLOYMENT}"))),
             KeptGiven => Some(json!({ "Null": { (format!("aws:RequestTag/{KEPT}")): "false" } })),
             TagThere => Some(tagged(&format!("aws:ResourceTag/{DEPLOYMENT}"))),
-            HostTagThere => Some(tagged(&format!("ssm:resourceTag/{DEPLOYMENT}"))),
             PassedToEc2 => Some(json!({ "StringEquals": {
                 "iam:PassedToService": format!("ec2.amazonaws.com{suffix}")
             } })),

@@ -84,6 +84,22 @@ impl Said {
         Some(said)
     }
 
+    /// Says what somebody should know of what was done.
+    pub fn note(&self) -> Option<String> {
+        let text = match (self.before, self.after, self.concurrent) {
+            (Some(before), Some(after), _) if before < after => {
+                format!("the root file system has {after} GiB instead of {before}")
+            }
+            (Some(_), Some(after), _) => format!("the root file system has {after} GiB"),
+            (_, _, Some(jobs)) => format!("the runner itself says that it takes {jobs} jobs at once"),
+            _ => return (!self.detail.is_empty()).then(|| self.detail.clone()),
+        };
+        Some(match self.detail.as_str() {
+            "" => text,
+            detail => format!("{text}; {detail}"),
+        })
+    }
+
     /// Returns the lines before the answer.
     pub fn lines(stdout: &str) -> Vec<String> {
         let mut lines: Vec<&str> = stdout.trim_end().lines().collect();

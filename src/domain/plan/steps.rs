@@ -120,6 +120,7 @@ fn ec2(basis: &Basis<'_>) -> Vec<Step> {
         token: Given::Token,
         user_data: &BTreeMap::new(),
         wait: true,
+        resize: None,
     };
     up(&wanted, &Observed::default())
         .steps

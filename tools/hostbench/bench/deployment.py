@@ -68,10 +68,12 @@ class Deployment:
         words = ["up", "ec2", *SIZE, "--token-file", self.token, *login, "--output", "json", "--yes"]
         return self.start(*words, *self.options, *more)
 
-    def host(self, seconds=60):
-        """Waits for the host, and returns its guest."""
+    def host(self, up, seconds=60):
+        """Waits for the host that a run of `up` launches, and returns its guest."""
 
         def look():
+            if up.poll() is not None:
+                raise Failed(f"up launched nothing: {self.end(up, 10)}")
             if self.world.hosts.trouble:
                 raise Failed(f"a host could not be made: {self.world.hosts.trouble}")
             return [guest for guest in self.world.hosts.guests.values() if guest.runs or guest.held]

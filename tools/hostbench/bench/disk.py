@@ -1,4 +1,4 @@
-"""A small disk for guests, which can be filled and freed from outside."""
+"""A disk for a guest, of any size, which can be filled and freed from outside."""
 
 import os
 
@@ -6,17 +6,17 @@ from .shell import run
 
 
 class Disk:
-    """A file system in a file, mounted where the guests' disks are made."""
+    """A file system in a sparse file, mounted in a folder."""
 
     def __init__(self, place, mebibytes):
         self.place = place
-        self.file = place.parent / "disk"
+        self.file = place.with_suffix(".disk")
         self.ballast = place / "ballast"
+        place.mkdir(parents=True)
         with self.file.open("wb") as file:
             file.truncate(mebibytes << 20)
         # Nothing kept for root: a bootstrap is root.
-        run("mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "lazy_itable_init=1,nodiscard", self.file)
-        place.mkdir(exist_ok=True)
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", self.file)
         run("mount", "-o", "loop", self.file, place)
 
     def fill(self, left=0):
@@ -39,5 +39,6 @@ class Disk:
         self.ballast.unlink()
 
     def close(self):
-        """Takes it away; guests must be gone."""
+        """Takes it away."""
         run("umount", "--lazy", self.place, check=False)
+        self.file.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ import re
 import time
 
 from .deployment import CONFIG, NAME, Deployment, check
-from .disk import Disk
 from .shell import say, until
 
 FAULTS = {}
@@ -32,7 +31,7 @@ def begin(world, binary, token=None, options=()):
     world.prepare = hasty
     deployment = Deployment(world, binary, token, options)
     up = deployment.start_up()
-    return deployment, up, deployment.host()
+    return deployment, up, deployment.host(up)
 
 
 def online(deployment, up, guest, seconds=600):
@@ -244,18 +243,14 @@ def full(moment, stage):
     """Makes the case of a disk that is full from a moment on."""
 
     def case(world, binary):
-        disk = Disk(world.folder / "guests", 4000)
-        world.prepare = hasty
-        deployment = Deployment(world, binary)
-        up = deployment.start_up()
-        guest = deployment.host()
+        world.mebibytes = 4000
+        deployment, up, guest = begin(world, binary)
         at(guest, deployment, moment)
-        disk.fill()
+        guest.disk.fill()
         told(deployment, up, stage, "disk.*full")
-        disk.free()
+        guest.disk.free()
         recovered(deployment, guest)
         removed(deployment)
-        disk.close()
 
     case.__doc__ = f"The disk is full from `{moment}` on: told, and mended by itself when there is room."
     return case

@@ -5,12 +5,11 @@ capabilities: privileged containers, memory limits and growing a disk cannot be 
 """
 
 import os
-import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
+from .disk import Disk
 from .shell import Failed, run, say, until
 
 # Where everything that guests talk to is; the metadata service has its own.
@@ -41,6 +40,7 @@ class Guest:
         self.root = self.folder / "root"
         self.console = self.folder / "console.log"
         self.prepare = prepare
+        self.disk = None
         self.process = None
         self.init = None
         self.boots = 0
@@ -52,8 +52,9 @@ class Guest:
         """Whether it is switched on."""
         return self.process is not None and self.process.poll() is None
 
-    def make(self, user_data, meta_data):
+    def make(self, user_data, meta_data, mebibytes):
         """Makes its disk: the image, an overlay, and the seed that cloud-init reads."""
+        self.disk = Disk(self.folder, mebibytes)
         for part in "upper", "work", "root", "docker", "containerd":
             (self.folder / part).mkdir(parents=True)
         self._mount()
@@ -233,8 +234,5 @@ class Guest:
         """Takes it down and its disk away."""
         self.kill()
         run("umount", "--lazy", self.root, check=False)
-        for _ in range(20):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            if not self.folder.exists():
-                return
-            time.sleep(0.2)
+        if self.disk:
+            self.disk.close()

@@ -30,7 +30,10 @@ def doctor(deployment):
         say("skipped: the program has no `doctor`")
         return
     ended = deployment.run("doctor", "--output", "json")
-    check(ended.code == 0, f"doctor: {ended}")
+    found = [check for check in ended.json.get("checks", []) if check["status"] not in ("ok", "skipped")]
+    for one in found:
+        say(f"{one['code']} {one['status']}: {one['evidence']}")
+    check(ended.code == 0, f"doctor ends with {ended.code} and {len(found)} findings: {ended.stderr}")
 
 
 def life(world, binary):
@@ -38,7 +41,7 @@ def life(world, binary):
     phase = Phases()
     deployment = Deployment(world, binary)
     up = phase("up: the host is launched", deployment.start_up)
-    guest = phase("the guest is switched on", deployment.host)
+    guest = phase("the guest is switched on", lambda: deployment.host(up))
     ended = phase("up: until the runner is online", lambda: deployment.watch(up))
     check(ended.code == 0, f"up: {ended}\n{guest.log()[-3000:]}")
     phase("the host is as it must be", lambda: deployment.check_host(guest))

@@ -53,6 +53,8 @@ class World:
         self.prepare = lambda _root: None
         # Told of each new host at once when it is on; for faults.
         self.booted = lambda _guest: None
+        # Size of their disks; none: as the account has it. They are sparse.
+        self.mebibytes = None
         self.hosts = Follower(self.cloud, self.launch)
 
     def _network(self):
@@ -112,10 +114,15 @@ class World:
         )
         plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
         say(f"{name} is launched, user data of {len(data)} bytes ({len(plain)} of script); it boots")
-        guest.make(data, f"instance-id: {name}\nlocal-hostname: {name}\n")
+        guest.make(data, f"instance-id: {name}\nlocal-hostname: {name}\n", self.mebibytes or self._size(instance))
         guest.boot()
         self.booted(guest)
         return guest
+
+    def _size(self, instance):
+        """Returns the MiB of an instance's root volume."""
+        volumes = [it["Ebs"]["VolumeId"] for it in instance["BlockDeviceMappings"]]
+        return self.cloud.client("ec2").describe_volumes(VolumeIds=volumes[:1])["Volumes"][0]["Size"] << 10
 
     def _prepare(self, root):
         """What a public image has by itself: trust in who signs what it talks to."""

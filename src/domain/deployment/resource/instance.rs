@@ -83,6 +83,10 @@ pub struct Diff {
     pub stopped: Vec<Difference>,
     /// What no call mends while it runs.
     pub stuck: Vec<Difference>,
+    /// Its type: changed while it is stopped.
+    pub size: Vec<Difference>,
+    /// Its root volume, where that can be made larger while it is in use.
+    pub volume: Vec<Difference>,
 }
 
 /// Compares an instance with what it should be.
@@ -98,7 +102,7 @@ pub fn diff(
     let mut diff = Diff::default();
     let mut types = std::iter::once(&spec.instance_type).chain(&spec.fallback_types);
     if !types.any(|name| *name == instance.instance_type) {
-        diff.stuck.extend(Difference::of(
+        diff.size.extend(Difference::of(
             "InstanceType",
             &instance.instance_type,
             &spec.instance_type,
@@ -120,16 +124,16 @@ pub fn diff(
             &volume.kind,
             &"gp3".to_owned(),
         ));
-        diff.stuck
+        diff.volume
             .extend(Difference::of("root volume Size", &volume.gib, &disk.gib));
         diff.stuck
             .extend(Difference::of("root volume Encrypted", &volume.encrypted, &true));
         if let Some(iops) = volume.iops {
-            diff.stuck
+            diff.volume
                 .extend(Difference::of("root volume Iops", &iops, &disk.iops));
         }
         if let Some(throughput) = volume.throughput {
-            diff.stuck.extend(Difference::of(
+            diff.volume.extend(Difference::of(
                 "root volume Throughput",
                 &throughput,
                 &disk.throughput,
