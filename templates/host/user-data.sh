@@ -293,7 +293,7 @@ install_docker() {
             echo "deb $base $VERSION_CODENAME$suite main universe"
         done >"$lists/dataops-infra.list"
     fi
-    retry packages "${packages[@]}"
+    retry packages "${packages[@]}" || die 'the packages of Docker cannot be installed'
 }
 
 docker_runs() { timeout 30 docker info >/dev/null 2>&1; }
@@ -410,14 +410,14 @@ registered_stage() {
         mapfile -t login <<<"$login"
         SECRETS+=${login[1]}$'\n'
         if [ "$MODE" != again ]; then
-            retry log_in "${login[@]}"
+            retry log_in "${login[@]}" || die 'the registry does not take the login'
         elif ! log_in "${login[@]}"; then
             NOTES+='The registry takes the login no more: images of jobs cannot be pulled. '
         fi
     fi
     # A running runner never updates itself.
     if [ "$MODE" != again ] || ! docker image inspect "$IMAGE" >/dev/null 2>&1; then
-        retry pull
+        retry pull || die "the image $IMAGE cannot be pulled"
     fi
     found=$(helper registered)
     if [ -z "$found" ]; then

@@ -13,6 +13,7 @@ import time
 import traceback
 from pathlib import Path
 
+import bench.ailments  # noqa: F401: enters its cases
 from bench.faults import FAULTS
 from bench.life import life
 

@@ -3,6 +3,7 @@
 use super::board::Read;
 use super::check::{Check, Remedy, Status, Subject};
 use super::code::Code;
+use super::runner::{tag, unfinished};
 use super::scene::command;
 use crate::domain::deployment::name::Host;
 use crate::domain::deployment::observed::{Instance, Observed};
@@ -84,6 +85,15 @@ pub fn phase(subject: &Subject, record: &Record, now: jiff::Timestamp) -> Check 
                 format!("its lease ended at {}", lease.expires_at),
                 Remedy::new("remove it, or begin the lease anew with `up ec2 --ttl`")
                     .run(command(subject, "down")),
+            )
+        }
+        (Phase::Present, _) if record.pending.is_some() => {
+            let image = record.pending.as_ref().map_or("", |pending| &pending.image);
+            let again = format!("upgrade --runner-version {}", tag(image));
+            Check::warning(
+                code,
+                format!("another runner ({image}) was begun and is not finished"),
+                unfinished(image).run(command(subject, &again)),
             )
         }
         (Phase::Present, Some(lease)) => {

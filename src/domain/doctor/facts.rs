@@ -144,6 +144,12 @@ pub struct Bootstrap {
     pub log: Vec<String>,
     /// What draining left: how the runner was taken off the platform.
     pub unregistered: Option<String>,
+    /// Runners that the disk guard or the reboot window stopped, and starts again.
+    pub held: Vec<String>,
+    /// Whether the reboot window goes on.
+    pub window: bool,
+    /// Image of a second runner that was put beside the first, and has not taken its place.
+    pub upgrade: Option<String>,
 }
 
 /// The Docker daemon.
@@ -270,6 +276,20 @@ pub struct Reboot {
     pub age_s: Option<u64>,
     /// Packages that want it.
     pub packages: Vec<String>,
+    /// The timer that lets it happen while no job runs.
+    pub window: Timer,
+}
+
+/// A timer of systemd.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Timer {
+    /// Whether it is known.
+    pub loaded: Option<String>,
+    /// Whether it runs.
+    pub active: Option<String>,
+    /// Whether it starts with the host.
+    pub enabled: Option<String>,
 }
 
 /// The runner's container.
@@ -372,7 +392,7 @@ pub struct Verify {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Polling {
-    /// Lines in the last ten minutes.
+    /// Lines in the last hour.
     pub lines: u64,
     /// Questions that failed.
     pub failed: u64,
@@ -380,7 +400,7 @@ pub struct Polling {
     pub last_failed: Option<String>,
     /// Whether a question has gone well since.
     pub over: bool,
-    /// Other errors that are not a job's.
+    /// Other errors of the last minutes that are not a job's.
     pub errors: Vec<String>,
     /// That Docker refuses the runner's client.
     pub too_old: Option<String>,

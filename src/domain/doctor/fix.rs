@@ -13,6 +13,8 @@ pub enum Fix {
     EnableGuard,
     /// Runs the disk guard once.
     RunGuard,
+    /// Lets the reboot window come by itself.
+    EnableWindow,
     /// Starts the CloudWatch agent.
     StartMetricsAgent,
     /// Closes `config.toml` to others.
@@ -30,6 +32,7 @@ impl Fix {
             Self::StartContainer => "start-container",
             Self::EnableGuard => "enable-disk-guard",
             Self::RunGuard => "run-disk-guard",
+            Self::EnableWindow => "enable-reboot-window",
             Self::StartMetricsAgent => "start-metrics-agent",
             Self::CloseConfig => "close-config",
             Self::PutAlarms => "put-alarms",
@@ -44,6 +47,7 @@ impl Fix {
             Self::StartContainer => "start the runner's container",
             Self::EnableGuard => "start the timer of the disk guard, and with the host from now on",
             Self::RunGuard => "run the disk guard once",
+            Self::EnableWindow => "start the timer of the reboot window, and with the host from now on",
             Self::StartMetricsAgent => "start the CloudWatch agent, and with the host from now on",
             Self::CloseConfig => "let only root read config.toml, which holds the runner's token",
             Self::PutAlarms => "write the alarms that are missing or differ, as `up` does",
@@ -60,6 +64,7 @@ impl Fix {
             Self::StartContainer => format!("docker start {agent}"),
             Self::EnableGuard => "systemctl enable --now dataops-infra-disk-guard.timer".to_owned(),
             Self::RunGuard => "systemctl start dataops-infra-disk-guard.service".to_owned(),
+            Self::EnableWindow => "systemctl enable --now dataops-infra-reboot-window.timer".to_owned(),
             Self::StartMetricsAgent => "systemctl enable --now amazon-cloudwatch-agent".to_owned(),
             Self::CloseConfig => {
                 let name = agent.trim_matches('\'');

@@ -489,26 +489,27 @@ fn disk_guard(scene: &Scene, facts: &HostFacts) -> Check {
         Check::warning(code, evidence, remedy).fixed_by(fix)
     };
     let Some(health) = &guard.health else {
-        // The first run comes some minutes after boot.
+        // The first run comes a while after the timer was started.
         let why = guard.why.clone().unwrap_or_default();
-        let uptime = facts
-            .clock
-            .known()
-            .and_then(|clock| clock.uptime_s)
-            .unwrap_or(u64::MAX);
-        return if uptime < GUARD_LATE {
+        let uptime = facts.clock.known().and_then(|clock| clock.uptime_s);
+        let set_up = facts.bootstrap.known().and_then(|boot| boot.age_s);
+        let age = [uptime, set_up].into_iter().flatten().min().unwrap_or(u64::MAX);
+        return if age < GUARD_LATE {
             Check::ok(code, format!("its timer runs; {why}"))
         } else {
             run(format!("its timer runs, but {why}"))
         };
     };
     let age = health.age_s.unwrap_or_default();
-    if health.healthy == Some(false) || health.paused == Some(true) {
+    // The reboot window stops the runner in the same way.
+    let window = facts.bootstrap.known().is_some_and(|boot| boot.window);
+    let paused = health.paused == Some(true) && !window;
+    if health.healthy == Some(false) || paused {
         let mut why = health
             .why
             .clone()
             .unwrap_or_else(|| "it gives no reason".to_owned());
-        if health.paused == Some(true) {
+        if paused {
             why.push_str("; the runner takes no new jobs until there is room");
         }
         let text = "give the host a larger disk, or fewer jobs: what it may remove is not enough";
@@ -570,6 +571,16 @@ fn reboot(scene: &Scene, facts: &HostFacts) -> Check {
     let Some(reboot) = facts.reboot.known() else {
         return facts.reboot.gap(code);
     };
+    let timer = &reboot.window;
+    let off = timer.loaded.as_deref() == Some("loaded")
+        && (timer.active.as_deref() != Some("active") || timer.enabled.as_deref() == Some("disabled"));
+    if off {
+        let fix = Fix::EnableWindow;
+        let remedy = scene.by_fix(code, "let it come by itself again", &fix);
+        let state = timer.active.as_deref().unwrap_or("not known");
+        let evidence = format!("the timer of the reboot window is {state}: updates wait for ever");
+        return Check::warning(code, evidence, remedy).fixed_by(fix);
+    }
     if !reboot.required {
         return Check::ok(code, "no update waits for a reboot");
     }

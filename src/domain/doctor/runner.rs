@@ -46,11 +46,50 @@ fn logs(scene: &Scene, text: &str) -> Remedy {
     scene.on_host(text, &format!("docker logs --tail 100 {}", scene.wanted.agent))
 }
 
+/// Who let the runner finish, and starts it again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Guard,
+    Window,
+}
+
+/// Returns who keeps the runner from taking jobs on purpose.
+fn holder(scene: &Scene, facts: &HostFacts) -> Option<Holder> {
+    let boot = facts.bootstrap.known()?;
+    if !boot.held.contains(&scene.wanted.agent) {
+        return None;
+    }
+    Some(if boot.window {
+        Holder::Window
+    } else {
+        Holder::Guard
+    })
+}
+
+/// Returns a check that is moot while the runner is kept from taking jobs on purpose.
+fn held(code: Code, scene: &Scene, facts: &HostFacts) -> Option<Check> {
+    Some(match holder(scene, facts)? {
+        Holder::Window => Check::skipped(
+            code,
+            "the reboot window lets jobs finish, and starts the runner again",
+        ),
+        Holder::Guard if code == Code::RunnerContainer => Check::failed(
+            code,
+            "the disk guard lets it take no new jobs until there is room, and then starts it again",
+            Remedy::new("make room: see HOST-DISK-SPACE and HOST-DISK-GUARD"),
+        ),
+        Holder::Guard => Check::skipped(code, "the disk guard lets the runner take no new jobs"),
+    })
+}
+
 fn container(scene: &Scene, facts: &HostFacts) -> Check {
     let code = Code::RunnerContainer;
     let Some(it) = facts.container.known() else {
         return facts.container.gap(code);
     };
+    if let Some(check) = held(code, scene, facts) {
+        return check;
+    }
     let agent = &scene.wanted.agent;
     if !it.exists {
         return Check::failed(
@@ -126,6 +165,9 @@ fn restart_policy(scene: &Scene, facts: &HostFacts) -> Check {
     if !it.exists {
         return Check::skipped(code, "there is no container");
     }
+    if let Some(check) = held(code, scene, facts) {
+        return check;
+    }
     let evidence = format!("the restart policy is `{}`", it.policy);
     if matches!(it.policy.as_str(), "always" | "unless-stopped") {
         return Check::ok(code, evidence);
@@ -133,6 +175,19 @@ fn restart_policy(scene: &Scene, facts: &HostFacts) -> Check {
     let fix = Fix::RestartPolicy;
     let remedy = scene.by_fix(code, "let it come back", &fix);
     Check::warning(code, evidence, remedy).fixed_by(fix)
+}
+
+/// Returns the tag of an image.
+pub fn tag(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split_once(':').map_or("latest", |(_, tag)| tag)
+}
+
+/// Says what to do about an upgrade that was begun.
+pub fn unfinished(image: &str) -> Remedy {
+    Remedy::new(format!(
+        "the same upgrade again goes on with {image}; `upgrade --rollback` takes the second runner away"
+    ))
 }
 
 fn image(scene: &Scene, facts: &HostFacts) -> Check {
@@ -144,9 +199,16 @@ fn image(scene: &Scene, facts: &HostFacts) -> Check {
         return Check::skipped(code, "there is no container");
     }
     let is = it.image.clone().unwrap_or_default();
+    if let Some(next) = facts.bootstrap.known().and_then(|boot| boot.upgrade.as_ref()) {
+        return Check::warning(
+            code,
+            format!("it runs {is}, and a second runner of {next} waits to take its place"),
+            unfinished(next).run(scene.command(&format!("upgrade --runner-version {}", tag(next)))),
+        );
+    }
     let should = &scene.wanted.image;
     let upgrade = || {
-        let channel = should.rsplit_once(':').map_or("latest", |(_, channel)| channel);
+        let channel = tag(should);
         Remedy::new("take the image of the plan by an upgrade, which lets jobs finish")
             .run(scene.command(&format!("upgrade --runner-version {channel}")))
     };
@@ -427,6 +489,9 @@ fn verify(scene: &Scene, facts: &HostFacts) -> Check {
 
 fn polling(scene: &Scene, facts: &HostFacts) -> Check {
     let code = Code::RunnerPolling;
+    if let Some(check) = held(code, scene, facts) {
+        return check;
+    }
     if facts
         .container
         .known()
@@ -458,7 +523,7 @@ fn polling(scene: &Scene, facts: &HostFacts) -> Check {
         return Check::failed(
             code,
             format!(
-                "{} questions for jobs failed in ten minutes, the last: {last}",
+                "{} questions for jobs failed within the hour, and it goes on: {last}",
                 polling.failed
             ),
             logs(
@@ -486,10 +551,7 @@ fn polling(scene: &Scene, facts: &HostFacts) -> Check {
     } else {
         String::new()
     };
-    Check::ok(
-        code,
-        format!("{requests}no question failed in the last ten minutes"),
-    )
+    Check::ok(code, format!("{requests}no question fails"))
 }
 
 fn leftover_host(scene: &Scene, facts: &HostFacts) -> Check {
