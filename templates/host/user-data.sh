@@ -175,7 +175,6 @@ full_disks() {
 install_itself() {
     local unit=$ROOT/etc/systemd/system/dataops-infra-bootstrap
     [ "$MODE" != again ] || return 0
-    printf '%s\n' "$INSTANCE" >"$STATE/instance"
     mkdir -p "$LIBRARY"
     ! put "$LIBRARY/bootstrap" <"$0" || chmod 700 "$LIBRARY/bootstrap"
     put "$ROOT/etc/tmpfiles.d/dataops-infra.conf" <<<"d $LOGIN 0700 root root" || true
@@ -202,7 +201,7 @@ UNIT
 # Whether a later boot has nothing to do here, and why.
 left_alone() {
     [ "$MODE" = again ] || return 1
-    if [ "$(cat "$STATE/instance" 2>/dev/null)" != "$INSTANCE" ]; then
+    if [ -s "$STATE/instance" ] && [ "$(cat "$STATE/instance")" != "$INSTANCE" ]; then
         say 'this is another instance than the one that was set up'
     elif [ -s "$STATE/unregistered" ]; then
         say 'the runner was taken off the platform'
@@ -238,7 +237,9 @@ PYTHON
         ! put "$ROOT/usr/local/share/ca-certificates/dataops-infra.crt" <<<"$CA" || update-ca-certificates
         put "$CONFIG/certs/ca.crt" <<<"$CA" || true
     fi
-    INSTANCE=$(retry imds instance-id | tail -n 1)
+    # Before anything that needs a network.
+    install_itself
+    INSTANCE=$(retry imds instance-id | tail -n 1) || die 'the metadata service does not answer'
     # A template of CloudFormation serves every region.
     [ -n "$REGION" ] || REGION=$(retry imds placement/region | tail -n 1)
     [ -n "$DNS_SUFFIX" ] || DNS_SUFFIX=$(retry imds services/domain | tail -n 1)
@@ -246,7 +247,7 @@ PYTHON
         exit 0
     fi
     rm -f "$STATE/bootstrapped"
-    install_itself
+    put "$STATE/instance" <<<"$INSTANCE" || true
 }
 
 apt() {
