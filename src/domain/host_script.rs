@@ -560,7 +560,7 @@ fn daemon_settings(docker: &Docker) -> Value {
 ///
 /// The alarms name exactly these dimensions: `InstanceId` and `path` for the disk, `InstanceId` for memory, `InstanceId` and
 /// `cpu` for the processor. The roll-ups keep them free of the file system's type, and of the device, which may change at reboot.
-fn agent_settings(log_group: &str) -> Value {
+pub(crate) fn agent_settings(log_group: &str) -> Value {
     json!({
         "agent": { "metrics_collection_interval": 60 },
         "metrics": {

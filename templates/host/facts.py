@@ -551,19 +551,17 @@ WORSE = re.compile(r"ERROR|FATAL|PANIC|level=(?:error|fatal|panic)")
 OLD = re.compile(r"client version [\d.]+ is too old[^\"]*", re.I)
 
 
-def polling():
-    code, out, complaint = run("docker", "logs", "--since", "10m", "--tail", "400", wanted("agent"), merge=True)
-    if code != 0:
-        raise RuntimeError(short(out))
-    lines = [line for line in out.splitlines() if line.strip()]
-    failed = [line for line in lines if POLL.search(line)]
-    # That a job failed is the job's business.
-    errors = [line for line in lines if WORSE.search(line) and not POLL.search(line) and "Job failed" not in line]
-    old = OLD.search(out)
-    # Since the last complaint: one that is over is no reason to worry.
-    last = max((n for n, line in enumerate(lines) if POLL.search(line)), default=None)
-    well = last is None or any(re.search("Checking for jobs.*received|job=", line) for line in lines[last + 1 :])
-    requests = {}
+# A line of `docker logs --timestamps` without its time, and how many seconds ago it was; 0 where it has none.
+def aged(line):
+    found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\S*Z (.*)", line)
+    if not found:
+        return line, 0
+    return found[2], int(time.time() - calendar.timegm(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S")))
+
+
+# Answers to questions for jobs by status, since the runner started; nothing where its metrics do not listen.
+def requests():
+    found = {}
     try:
         port = str(wanted("settings")[0].get("listen_address", "")).rsplit(":", 1)[-1]
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -571,17 +569,50 @@ def polling():
         for line in re.findall(r"^gitlab_runner_api_request_statuses_total\{(.*)\} (\S+)$", text, re.M):
             if 'endpoint="request_job"' in line[0]:
                 status = re.search(r'status="(\w+)"', line[0])[1]
-                requests[status] = requests.get(status, 0) + int(float(line[1]))
+                found[status] = found.get(status, 0) + int(float(line[1]))
     except Exception:
         pass
+    return found
+
+
+def answered(found):
+    return sum(count for status, count in found.items() if status.startswith("2"))
+
+
+# Within so many seconds what the log complains about is still going on.
+LATELY = 120
+
+
+def polling():
+    before = requests()
+    code, out, complaint = run("docker", "logs", "--timestamps", "--since", "65m", "--tail", "2000", wanted("agent"), merge=True)
+    if code != 0:
+        raise RuntimeError(short(out))
+    lines = [aged(line) for line in out.splitlines() if line.strip()]
+    failed = [(n, line, ago) for n, (line, ago) in enumerate(lines) if POLL.search(line)]
+    # That a job failed is the job's business.
+    errors = [line for line, ago in lines if ago < LATELY and WORSE.search(line) and not POLL.search(line) and "Job failed" not in line]
+    old = OLD.search("\n".join(line for line, ago in lines if ago < LATELY))
+    over = False
+    if failed:
+        number, last, ago = failed[-1]
+        # After several refusals the runner asks no more for an hour, and says nothing.
+        over = ago >= LATELY and "will be disabled" not in last
+        over |= any(re.search("Checking for jobs.*received|job=", line) for line, _ in lines[number + 1 :])
+    now = before
+    if failed and before and not over:
+        # Answers that come in while we look.
+        time.sleep(min(4, left() / 2))
+        now = requests()
+        over = answered(now) > answered(before)
     return {
         "lines": len(lines),
         "failed": len(failed),
-        "last_failed": short(failed[-1]) if failed else None,
-        "over": bool(failed) and well,
+        "last_failed": short(failed[-1][1]) if failed else None,
+        "over": over,
         "errors": [short(line) for line in errors[-3:]],
         "too_old": short(old[0]) if old else None,
-        "requests": requests,
+        "requests": now,
     }
 
 

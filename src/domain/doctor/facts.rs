@@ -392,7 +392,7 @@ pub struct Verify {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Polling {
-    /// Lines in the last ten minutes.
+    /// Lines in the last hour.
     pub lines: u64,
     /// Questions that failed.
     pub failed: u64,
@@ -400,7 +400,7 @@ pub struct Polling {
     pub last_failed: Option<String>,
     /// Whether a question has gone well since.
     pub over: bool,
-    /// Other errors that are not a job's.
+    /// Other errors of the last minutes that are not a job's.
     pub errors: Vec<String>,
     /// That Docker refuses the runner's client.
     pub too_old: Option<String>,

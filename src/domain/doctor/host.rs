@@ -489,14 +489,12 @@ fn disk_guard(scene: &Scene, facts: &HostFacts) -> Check {
         Check::warning(code, evidence, remedy).fixed_by(fix)
     };
     let Some(health) = &guard.health else {
-        // The first run comes some minutes after boot.
+        // The first run comes a while after the timer was started.
         let why = guard.why.clone().unwrap_or_default();
-        let uptime = facts
-            .clock
-            .known()
-            .and_then(|clock| clock.uptime_s)
-            .unwrap_or(u64::MAX);
-        return if uptime < GUARD_LATE {
+        let uptime = facts.clock.known().and_then(|clock| clock.uptime_s);
+        let set_up = facts.bootstrap.known().and_then(|boot| boot.age_s);
+        let age = [uptime, set_up].into_iter().flatten().min().unwrap_or(u64::MAX);
+        return if age < GUARD_LATE {
             Check::ok(code, format!("its timer runs; {why}"))
         } else {
             run(format!("its timer runs, but {why}"))

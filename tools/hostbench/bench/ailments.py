@@ -57,7 +57,7 @@ class Patient:
             check(code == 0, f"{what}: --fix: {ended.json.get('fixes')}, {[r for r in checks.values() if r['status'] == 'failed']}")
         elif mend:
             self.guest.sh(mend, timeout=240)
-            until(f"recovery of {what}", 90, lambda: self.doctor()[0] == 0, 2)
+            until(f"recovery of {what}", 200, lambda: self.doctor()[0] == 0, 2)
 
 
 @fault
@@ -115,7 +115,7 @@ def doctor_names_the_cause(world, binary):
     guest.cable(False)
     patient.ill("a host without a network", {"HOST-EGRESS": ("failed", "platform")}, only=False)
     guest.cable(True)
-    until("recovery of the network", 120, lambda: patient.doctor()[0] == 0, 3)
+    until("recovery of the network", 200, lambda: patient.doctor()[0] == 0, 3)
 
     world.platform.call("POST", "revoke", {"token": world.platform.runners()[0]["token"]})
     time.sleep(5)
