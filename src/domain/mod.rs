@@ -3,6 +3,7 @@
 //! Workload and catalog go in, decisions come out; the seed of every simulation is an argument.
 #![deny(clippy::disallowed_methods)]
 
+pub mod agent;
 pub mod alarm_test;
 pub mod calibration;
 pub mod call;

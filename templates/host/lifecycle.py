@@ -224,6 +224,9 @@ def polls(name):
 def quit(name):
     if inspect(name) is None:
         return True
+    # Or the disk guard would start again what it, or the reboot window, has stopped.
+    if os.path.exists(STATE + "/stopped"):
+        os.remove(STATE + "/stopped")
     docker("update", "--restart=no", name)
     if not is_running(name):
         return True

@@ -16,6 +16,7 @@ mod doctor;
 mod export;
 mod fakes;
 mod golden;
+mod host_lints;
 mod host_script;
 mod host_timers;
 mod iam;

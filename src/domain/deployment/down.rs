@@ -303,6 +303,14 @@ fn hosts(
                 },
             );
             before.push(format!("{address}-drain"));
+        } else if registered && removal.drain_seconds.is_some() {
+            descent.stays.push(Stays {
+                what: format!("the registration of {} on the platform", owner.name.host(host)),
+                why: format!(
+                    "its host is {}, so nobody can unregister it; its owner can delete it there",
+                    instance.it.state
+                ),
+            });
         }
         if let Some(volume) = instance.it.root_volume.clone() {
             let refs: Vec<&str> = before.iter().map(String::as_str).collect();

@@ -243,6 +243,22 @@ fn up_needs_exactly_what_is_exported() {
     let (up, calls) = limited.with(&exported, limited.up());
     assert_eq!(up.code, 0, "{up}");
     used.extend(calls);
+    // Another number of jobs goes to the host itself, which answers nothing here.
+    let jobs = || {
+        limited
+            .world
+            .up_command(&["--notify", TOLD, "--tag", "team=data", "--concurrency", "5"])
+    };
+    for action in ["ssm:SendCommand", "ssm:GetCommandInvocation"] {
+        let (up, _) = limited.with(&without(&exported, action), jobs());
+        fails(action, &up);
+        // The record has it already, so only another number is a change again.
+        limited.run_as_admin(limited.world.down_command(&["--no-drain", "--unprotect"]));
+        limited.run_as_admin(limited.up());
+    }
+    let (up, calls) = limited.with(&exported, jobs());
+    assert!(up.stderr.contains("without an answer"), "{up}");
+    used.extend(calls);
     unused(Of::Up, &exported, &used);
 }
 

@@ -227,6 +227,11 @@ def handler(front):
             else:
                 try:
                     said = front.routes[host].answer(self)
+                except (http.client.RemoteDisconnected, ConnectionResetError):
+                    # What is behind hung up, and so do we.
+                    call[3] = "lost"
+                    self.close_connection = True
+                    return
                 except OSError as error:
                     said = Said(502, str(error))
             call[3] = deed or said.status
