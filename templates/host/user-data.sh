@@ -84,16 +84,14 @@ retry() {
     return 1
 }
 
-# FILE, content on stdin: 0 if the file was changed, 1 if it was the same.
+# FILE, content on stdin: 0 if the file was changed, 1 if it was the same. What is the same needs no room on the disk, and
+# half a file does not take the place of a whole one.
 put() {
-    # Half a file must not take the place of a whole one.
-    if ! mkdir -p "${1%/*}" || ! cat >"$1.new"; then
+    cat >"$RUN/put"
+    ! cmp -s "$RUN/put" "$1" || return 1
+    if ! mkdir -p "${1%/*}" || ! cat "$RUN/put" >"$1.new"; then
         rm -f "$1.new"
         die "$1 cannot be written"
-    fi
-    if cmp -s "$1.new" "$1"; then
-        rm -f "$1.new"
-        return 1
     fi
     mv -f "$1.new" "$1"
 }
@@ -232,7 +230,8 @@ PYTHON
     [ "$MODE" != again ] || [ ! -s "$STATE/image" ] || IMAGE=$(cat "$STATE/image")
     put "$STATE/image" <<<"$IMAGE" || true
     put "$STATE/env" < <(printf '%s\n' "${ENVIRONMENT[@]}") || true
-    export INSTANCE='' RUNNER_ID='' "${ENVIRONMENT[@]}"
+    INSTANCE=$(cat "$STATE/instance" 2>/dev/null || true)
+    export INSTANCE RUNNER_ID='' "${ENVIRONMENT[@]}"
     if [ -n "$CA" ]; then
         ! put "$ROOT/usr/local/share/ca-certificates/dataops-infra.crt" <<<"$CA" || update-ca-certificates
         put "$CONFIG/certs/ca.crt" <<<"$CA" || true
