@@ -370,7 +370,7 @@ register() {
     ) | tee "$RUN/registering"
 }
 
-# TOKEN: ends the run where the platform refused it. It is not asked about the same token twice: another one may come.
+# TOKEN: ends the run where the platform refused it. It is asked about the same token once an hour; another one may come.
 refused() {
     local why
     if grep -Eq '\b410\b|disallowed' "$RUN/registering"; then
@@ -383,6 +383,16 @@ refused() {
     rm -f "$STATE/registering"
     printf '%s\n' "$(sha256sum <<<"$1")" "$why" >"$STATE/refused"
     die "$why"
+}
+
+# Asked without a token: any answer will do but that it is down. Registering is then not tried in vain.
+platform_answers() {
+    local code
+    code=$(curl -sS -o /dev/null -w '%{http_code}' --connect-timeout 15 --max-time 30 -X POST "$URL/api/v4/runners/verify") || return
+    [[ $code != 5* ]] || {
+        say "the platform answers $code"
+        return 1
+    }
 }
 
 register_new() { register "$1" || refused "$1"; }
@@ -426,10 +436,12 @@ registered_stage() {
     if [ -z "$found" ]; then
         token=$(aws_call "${TOKEN_CALL[@]}" | helper token)
         SECRETS+=$token$'\n'
-        # Any answer will do.
-        retry curl -sS -o /dev/null --connect-timeout 15 --max-time 30 "$URL/"
+        retry platform_answers || die 'the platform does not answer'
         rm -f "$STATE/unregistered"
-        ! grep -qxF "$(sha256sum <<<"$token")" "$STATE/refused" 2>/dev/null || die "$(tail -n 1 "$STATE/refused")"
+        if [ "$MODE" = again ] && [ -n "$(find "$STATE/refused" -mmin -60 2>/dev/null)" ] &&
+            grep -qxF "$(sha256sum <<<"$token")" "$STATE/refused"; then
+            die "$(tail -n 1 "$STATE/refused")"
+        fi
         if [[ $token == glrt-* ]]; then
             retry register_new "$token" || die 'the platform did not verify the token'
         else
