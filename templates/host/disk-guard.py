@@ -307,6 +307,8 @@ class Guard:
             try:
                 self.learn()
                 level = self.level()
+                if DRY_RUN:
+                    print(f"level {level}: {self.says()}")
                 if level:
                     self.clean(level, time.monotonic() + 300)
                 if not DRY_RUN:

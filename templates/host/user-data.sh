@@ -175,7 +175,6 @@ full_disks() {
 install_itself() {
     local unit=$ROOT/etc/systemd/system/dataops-infra-bootstrap
     [ "$MODE" != again ] || return 0
-    printf '%s\n' "$INSTANCE" >"$STATE/instance"
     mkdir -p "$LIBRARY"
     ! put "$LIBRARY/bootstrap" <"$0" || chmod 700 "$LIBRARY/bootstrap"
     put "$ROOT/etc/tmpfiles.d/dataops-infra.conf" <<<"d $LOGIN 0700 root root" || true
@@ -202,7 +201,7 @@ UNIT
 # Whether a later boot has nothing to do here, and why.
 left_alone() {
     [ "$MODE" = again ] || return 1
-    if [ "$(cat "$STATE/instance" 2>/dev/null)" != "$INSTANCE" ]; then
+    if [ -s "$STATE/instance" ] && [ "$(cat "$STATE/instance")" != "$INSTANCE" ]; then
         say 'this is another instance than the one that was set up'
     elif [ -s "$STATE/unregistered" ]; then
         say 'the runner was taken off the platform'
@@ -238,7 +237,9 @@ PYTHON
         ! put "$ROOT/usr/local/share/ca-certificates/dataops-infra.crt" <<<"$CA" || update-ca-certificates
         put "$CONFIG/certs/ca.crt" <<<"$CA" || true
     fi
-    INSTANCE=$(retry imds instance-id | tail -n 1)
+    # Before anything that needs a network.
+    install_itself
+    INSTANCE=$(retry imds instance-id | tail -n 1) || die 'the metadata service does not answer'
     # A template of CloudFormation serves every region.
     [ -n "$REGION" ] || REGION=$(retry imds placement/region | tail -n 1)
     [ -n "$DNS_SUFFIX" ] || DNS_SUFFIX=$(retry imds services/domain | tail -n 1)
@@ -246,7 +247,7 @@ PYTHON
         exit 0
     fi
     rm -f "$STATE/bootstrapped"
-    install_itself
+    put "$STATE/instance" <<<"$INSTANCE" || true
 }
 
 apt() {
@@ -370,18 +371,22 @@ register() {
     ) | tee "$RUN/registering"
 }
 
-# TOKEN: what the platform said of it, where trying again is of no use.
+# TOKEN: ends the run where the platform refused it. It is not asked about the same token twice: another one may come.
 refused() {
-    local kind='registration token'
-    [[ $1 != glrt-* ]] || kind='token'
+    local why
     if grep -Eq '\b410\b|disallowed' "$RUN/registering"; then
-        rm -f "$STATE/registering"
-        die_for_good 'the platform takes no registration tokens any more (410): make a runner there, and give its glrt- token'
+        why='the platform takes no registration tokens any more (410): make a runner there, and give its glrt- token'
     elif grep -Eiq 'forbidden|\b403\b|is not valid|is removed' "$RUN/registering"; then
-        rm -f "$STATE/registering"
-        die_for_good "the platform refuses the $kind (403): it is wrong, has expired or was revoked"
+        why='the platform refuses the token (403): it is wrong, has expired or was revoked'
+    else
+        return 1
     fi
+    rm -f "$STATE/registering"
+    printf '%s\n' "$(sha256sum <<<"$1")" "$why" >"$STATE/refused"
+    die "$why"
 }
+
+register_new() { register "$1" || refused "$1"; }
 
 # Registering with a token of the older kind is the one call that is not repeated blindly: each makes a runner. One whose
 # answer was lost, or in whose middle the host went down, is tried again, up to three times in all, and told.
@@ -395,8 +400,7 @@ register_once() {
     fi
     say 'registering' >>"$STATE/registering"
     sync "$STATE/registering" || true
-    register "$1" && return
-    refused "$1"
+    register_new "$1" && return
     # Not even sent.
     ! grep -Eq 'no such host|connection refused|network is unreachable|x509: ' "$RUN/registering" ||
         sed -i '$d' "$STATE/registering"
@@ -426,17 +430,15 @@ registered_stage() {
         # Any answer will do.
         retry curl -sS -o /dev/null --connect-timeout 15 --max-time 30 "$URL/"
         rm -f "$STATE/unregistered"
+        ! grep -qxF "$(sha256sum <<<"$token")" "$STATE/refused" 2>/dev/null || die "$(tail -n 1 "$STATE/refused")"
         if [[ $token == glrt-* ]]; then
-            retry register "$token" || {
-                refused "$token"
-                die 'the platform did not verify the token'
-            }
+            retry register_new "$token" || die 'the platform did not verify the token'
         else
             register_once "$token"
         fi
         found=$(helper registered)
         [ -n "$found" ] || die 'the runner wrote no token into config.toml'
-        rm -f "$STATE/registering" "$STATE/settings"
+        rm -f "$STATE/registering" "$STATE/refused" "$STATE/settings"
     fi
     SECRETS+=${found#* }$'\n'
     RUNNER_ID=${found%% *}

@@ -90,7 +90,7 @@ async fn test(args: &AlarmsTestArgs, context: &Context) -> Result<Answer, Failur
             rows.push((row, status));
         }
     }
-    Ok(answer(rows, several, args.no_fire))
+    Ok(answer(&rows, several, args.no_fire))
 }
 
 /// Reads deployments and chooses their alarms.
@@ -376,9 +376,10 @@ async fn put_back(clients: &Clients, rule: &AlarmRule, subject: &Subject, change
     for pause in [1, 3, 0] {
         // The state first: with its action back and in ALARM it must not be put into OK and ALARM again.
         let state = set_state(clients, &rule.name, subject.state(), reason).await;
-        let actions = match changed {
-            true => subject.put(clients, subject.actions()).await,
-            false => Ok(()),
+        let actions = if changed {
+            subject.put(clients, subject.actions()).await
+        } else {
+            Ok(())
         };
         match state.and(actions) {
             Ok(()) => {
@@ -435,11 +436,11 @@ fn row(
     (row, verdict.status)
 }
 
-fn answer(rows: Vec<(Value, Status)>, several: bool, only_looked: bool) -> Answer {
+fn answer(rows: &[(Value, Status)], several: bool, only_looked: bool) -> Answer {
     let count = |wanted: Status| rows.iter().filter(|(_, status)| *status == wanted).count();
     let (ok, unknown, failed) = (count(Status::Ok), count(Status::Unknown), count(Status::Failed));
     let mut table = Table::new(&["alarm", "status", "seen"]);
-    for (row, status) in &rows {
+    for (row, status) in rows {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         let mut says: Vec<&str> = row["evidence"]
             .as_array()

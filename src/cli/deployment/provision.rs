@@ -195,7 +195,8 @@ async fn overtaken(all: &[Going], reports: &mut [Report]) {
         report.failed.is_empty()
             && steps.any(|step| step.action != Action::Wait && report.done.contains_key(&step.address))
     };
-    let mut asked: BTreeMap<(&str, Option<&str>), (&Ground, Vec<String>)> = BTreeMap::new();
+    type At<'a> = (&'a str, Option<&'a str>);
+    let mut asked: BTreeMap<At, (&Ground, Vec<String>)> = BTreeMap::new();
     for (one, _) in all
         .iter()
         .zip(&*reports)

@@ -139,7 +139,7 @@ fn wanted(args: &ExportDeploymentArgs, context: &Context) -> Result<(Name, Spec,
         // What is exported holds no secret: the host looks for the token where `up` would have put it.
         Some(TokenSource::File(_) | TokenSource::Environment(_)) | None => Token::Ours,
     };
-    let ca = certificates(&settings)?;
+    let ca = certificates(settings)?;
     let site = Site {
         vpc: String::new(),
         subnets: vec![Subnet {

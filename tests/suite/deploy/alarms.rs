@@ -236,7 +236,7 @@ fn the_policy_has_what_a_test_calls() {
         .clone();
     let called: BTreeSet<String> = world.account.calls()[from..]
         .iter()
-        .map(|call| call.name())
+        .map(crate::bench::call::Call::name)
         .collect();
     for name in called {
         let free = name == "sts:GetCallerIdentity";

@@ -648,3 +648,30 @@ fn drift_and_a_stopped_host_are_found() {
         "nobody is there to be asked"
     );
 }
+
+#[test]
+fn each_host_has_checks_of_its_own() {
+    let Some(world) = World::open() else { return };
+    let up = world.up(&["--count", "2"]);
+    assert_eq!(up.code, 0, "{up}");
+    answers(&world, &facts(&world));
+    let ran = doctor(
+        &world,
+        &["--check", "DEPLOYMENT-HOST,RUNNER-CONTAINER,DEPLOYMENT-RECORD"],
+    );
+    assert_eq!(ran.code, 0, "{ran}");
+    let rows = ran.json["checks"].as_array().expect("checks");
+    let seen: Vec<(&str, Option<&str>)> = rows
+        .iter()
+        .map(|row| (row["code"].as_str().expect("a code"), row["host"].as_str()))
+        .collect();
+    let should = [
+        ("DEPLOYMENT-RECORD", None),
+        ("DEPLOYMENT-HOST", Some("host-1")),
+        ("DEPLOYMENT-HOST", Some("host-2")),
+        ("RUNNER-CONTAINER", Some("host-1")),
+        ("RUNNER-CONTAINER", Some("host-2")),
+    ];
+    assert_eq!(seen, should, "{ran}");
+    assert_eq!(world.account.calls_of("ssm:SendCommand").len(), 2);
+}

@@ -89,8 +89,8 @@ def doctor_names_the_cause(world, binary):
     guest.sh(f"chmod 644 {CONFIG}")
     patient.ill("an open config.toml", {"RUNNER-CONFIG": ("warning", "mode 644")}, "fix")
 
-    guest.sh(f"cp -p {CONFIG} /root/kept; sed -i 's/^\\[\\[runners\\]\\]/[[runners]/' {CONFIG}")
-    patient.ill("a broken config.toml", {"RUNNER-CONFIG": ("failed", "no valid TOML")}, f"cp -p /root/kept {CONFIG}", only=False)
+    guest.sh(f"cp -p {CONFIG} /var/tmp/kept; sed -i 's/^\\[\\[runners\\]\\]/[[runners]/' {CONFIG}")
+    patient.ill("a broken config.toml", {"RUNNER-CONFIG": ("failed", "no valid TOML")}, f"cp -p /var/tmp/kept {CONFIG}", only=False)
 
     guest.sh("systemctl stop dataops-infra-disk-guard.timer; systemctl disable dataops-infra-disk-guard.timer 2>&1")
     patient.ill("a disk guard that is off", {"HOST-DISK-GUARD": ("failed", "inactive and disabled")}, "fix")

@@ -100,6 +100,7 @@ def paths(instance):
         "meta-data/local-ipv4": instance["address"],
         "meta-data/placement/availability-zone": instance["zone"],
         "meta-data/placement/region": instance["region"],
+        "meta-data/services/domain": "amazonaws.com",
         "meta-data/iam/security-credentials": instance["role"],
         f"meta-data/iam/security-credentials/{instance['role']}": lambda: json.dumps(instance["credentials"]()),
     }
