@@ -180,8 +180,9 @@ def promote(mark):
     config, final, trial = (mark["slot"] + part for part in ("/config", "/final", "/trial"))
     if not mark.get("promoted"):
         if kind(config) == "runner":
-            os.makedirs(trial, mode=0o700, exist_ok=True)
             if not os.path.exists(trial + "/config.toml"):
+                # With the certificates, which taking it back needs too.
+                shutil.copytree(config, trial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("config.toml*"))
                 write(trial + "/config.toml", text_of(config + "/config.toml"))
             enrol(final, AGENT, W["tag"])
             configure(final)

@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 
 import bench.ailments  # noqa: F401: enters its cases
+import bench.work  # noqa: F401: the same
 from bench.faults import FAULTS
 from bench.life import life
 

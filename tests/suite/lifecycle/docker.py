@@ -88,6 +88,8 @@ def tokens(path):
 
 
 def runner(path, words):
+    if not os.path.exists(os.path.dirname(path) + "/certs/ca.crt"):
+        end(1, err="x509: certificate signed by unknown authority")
     if words[0] == "register":
         token = os.environ.get("CI_SERVER_TOKEN") or os.environ.get("REGISTRATION_TOKEN")
         if has("refused"):
