@@ -158,3 +158,14 @@ def work_on_a_host(world, binary):
     changes(host, "runner")
     host.does("up", "ec2", *YES, status="unchanged")
     gone(host, "runner")
+
+
+@fault
+def upgrade_with_a_new_token(world, binary):
+    """An upgrade, a failed one, and back, where the second runner is another manager of the same runner."""
+    runner = world.platform.call("POST", "runners", {"description": NAME, "tag_list": [NAME]})
+    host = Host(world, binary, runner["token"])
+    changes(host, "manager")
+    check(len(world.platform.runners()[0]["managers"]) == 1, f"one manager: {world.platform.runners()}")
+    gone(host, "manager")
+    check(not world.platform.runners()[0]["managers"], "the manager is removed")
