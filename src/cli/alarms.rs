@@ -9,12 +9,13 @@ Examples:
   dataops-infra alarms test --name dataops-runner-london --alarm alarm-disk-space-critical --yes
   dataops-infra alarms test --name dataops-runner-london --no-fire
 
-For each alarm: the exact metric it watches has arrived lately, the alarm goes to ALARM and tells its
-topic, somebody listens to that topic. Then it is put back as it was. Real messages are sent. Actions
-that recover or reboot the host are taken off the alarm while it is tested, so the host goes on.
+For each alarm: the exact metric it watches has arrived lately, the alarm goes
+to ALARM and tells its topic, somebody listens to that topic. Then it is put
+back as it was. Real messages are sent. Actions that recover or reboot the host
+are taken off the alarm while it is tested, so the host goes on.
 
-Exit codes: 0 all proven, 2 wrong input, 3 refused, 4 an alarm would not do what it is for, 5 something
-could not be seen.";
+Exit codes: 0 all proven, 2 wrong input, 3 refused, 4 an alarm would not do what
+it is for, 5 something could not be seen.";
 
 /// Arguments of `alarms`.
 #[derive(Debug, clap::Args)]

@@ -34,7 +34,8 @@ Understand:
   dataops-infra catalog show
   dataops-infra export iam-policy --for plan > policy.json
 
-Exit codes: 0 done, 1 a step failed, 2 wrong input, 3 refused, 4 findings, 5 could not check.";
+Exit codes: 0 done, 1 a step failed, 2 wrong input, 3 refused, 4 findings, 5
+could not check.";
 
 /// Recommends, provisions, watches and removes hosts of the DataOps Runner on AWS.
 #[derive(Debug, Parser)]

@@ -38,9 +38,9 @@ yours; the token goes through standard input, never into the arguments):
        .duration, .queued_duration, .runner.id, (.tag_list | join(\" \")), .failure_reason])
     | @csv' > jobs.csv
 
-Exit codes: 0 the profile reproduces the measured waits; 2 the file is no job export; 3 --out
-exists; 4 the check rejects the profile (off by more than a factor of 2); 5 it could not be
-checked.";
+Exit codes: 0 the profile reproduces the measured waits; 2 the file is no job
+export; 3 --out exists; 4 the check rejects the profile (off by more than a
+factor of 2); 5 it could not be checked.";
 
 /// Arguments of `calibrate`.
 #[derive(Debug, clap::Args)]

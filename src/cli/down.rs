@@ -10,11 +10,13 @@ Examples:
   dataops-infra down --expired --region eu-west-2 --yes    what was leased and is over
   dataops-infra down --name dataops-runner-london --keep-data --snapshot
 
-Jobs finish and the runner is unregistered first; then everything goes in reverse order, and the record last.
-Only what carries the deployment's name, generation and address, and for hosts the client token of their
-launch, is removed; what does not is listed. Works after any `up` that failed.
+Jobs finish and the runner is unregistered first; then everything goes in
+reverse order, and the record last. Only what carries the deployment's name,
+generation and address, and for hosts the client token of their launch, is
+removed; what does not is listed. Works after any `up` that failed.
 
-Exit codes: 0 gone, or nothing was there, 1 a step failed, 2 wrong input, 3 refused, 5 AWS could not be read.";
+Exit codes: 0 gone, or nothing was there, 1 a step failed, 2 wrong input, 3
+refused, 5 AWS could not be read.";
 
 /// Arguments of `down`.
 #[derive(Debug, clap::Args)]

@@ -24,13 +24,13 @@ Examples:
       --token-parameter /runners/token --out plan.json
   dataops-infra up --plan plan.json
 
-Needs no account and no network: types and prices are in the program, or in the file that
-`dataops-infra catalog refresh` wrote. With --live it also reads the account, checks what must hold, and
-lists what would change; it changes nothing.
+Needs no account and no network: types and prices are in the program, or in the
+file that `dataops-infra catalog refresh` wrote. With --live it also reads the
+account, checks what must hold, and lists what would change; it changes nothing.
 
-Exit codes: 0 there is an answer, 1 a file cannot be written, 2 the input is wrong,
-3 nothing meets the objectives, or something is in the way (--live), 4 something would change
-(--detailed-exitcode), 5 the account cannot be read.";
+Exit codes: 0 there is an answer, 1 a file cannot be written, 2 the input is
+wrong, 3 nothing meets the objectives, or something is in the way (--live), 4
+something would change (--detailed-exitcode), 5 the account cannot be read.";
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]

@@ -10,12 +10,15 @@ Examples:
   dataops-infra resize --name dataops-runner-london --disk-gib 500 --yes --output json
   dataops-infra resize --name dataops-runner-london    goes on with one that was interrupted
 
-For another type the runner finishes its jobs, the host is stopped, changed and started, and waited for until its runner
-is online; several hosts one after the other. A disk grows while it is in use, and its file system with it; it never
-shrinks, and AWS changes a volume once in six hours. The number of jobs at once stays: `up --concurrency` changes it.
+For another type the runner finishes its jobs, the host is stopped, changed and
+started, and waited for until its runner is online; several hosts one after the
+other. A disk grows while it is in use, and its file system with it; it never
+shrinks, and AWS changes a volume once in six hours. The number of jobs at once
+stays: `up --concurrency` changes it.
 
-Exit codes: 0 done or nothing to change, 1 a step failed, 2 wrong input, 3 refused: no such deployment, the type is not
-offered there, a disk would shrink, not confirmed, 5 AWS could not be read.";
+Exit codes: 0 done or nothing to change, 1 a step failed, 2 wrong input, 3
+refused: no such deployment, the type is not offered there, a disk would shrink,
+not confirmed, 5 AWS could not be read.";
 
 /// Arguments of `resize`.
 #[derive(Debug, clap::Args)]

@@ -13,12 +13,14 @@ Examples:
   dataops-infra rotate-token --name dataops-runner-london --token-secret runners/london
   dataops-infra rotate-token --name dataops-runner-london    the value in your parameter or secret has changed
 
-The token is stored first. Then a second runner is registered with it beside the first, as `upgrade` does; when it asks
-for jobs, the first finishes its jobs, and is unregistered and removed. Interrupted and run again, it goes on;
-`upgrade --rollback` takes the second runner away again, but not the stored token.
+The token is stored first. Then a second runner is registered with it beside the
+first, as `upgrade` does; when it asks for jobs, the first finishes its jobs,
+and is unregistered and removed. Interrupted and run again, it goes on; `upgrade
+--rollback` takes the second runner away again, but not the stored token.
 
-Exit codes: 0 done or nothing to change, 1 a step failed, 2 wrong input, 3 refused: no such deployment, an upgrade is
-not finished, not confirmed, 5 AWS could not be read.";
+Exit codes: 0 done or nothing to change, 1 a step failed, 2 wrong input, 3
+refused: no such deployment, an upgrade is not finished, not confirmed, 5 AWS
+could not be read.";
 
 /// Arguments of `rotate-token`.
 #[derive(Debug, clap::Args)]

@@ -11,11 +11,13 @@ Examples:
   dataops-infra runner start --name dataops-runner-london --output json
   dataops-infra runner logs --name dataops-runner-london --tail 50 --follow
 
-Everything goes through Systems Manager Run Command; no port is opened and no key is needed. A runner that is
-stopped finishes its jobs first, takes no new ones, and stays stopped over a reboot until `runner start`.
+Everything goes through Systems Manager Run Command; no port is opened and no
+key is needed. A runner that is stopped finishes its jobs first, takes no new
+ones, and stays stopped over a reboot until `runner start`.
 
-Exit codes: 0 done, 1 the host could not do it, or jobs still run, 2 wrong input, 3 refused: no such deployment,
-no host that runs, not confirmed, 5 AWS could not be read.";
+Exit codes: 0 done, 1 the host could not do it, or jobs still run, 2 wrong
+input, 3 refused: no such deployment, no host that runs, not confirmed, 5 AWS
+could not be read.";
 
 /// Arguments of `runner`.
 #[derive(Debug, clap::Args)]

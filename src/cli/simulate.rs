@@ -29,9 +29,10 @@ Examples:
   dataops-infra simulate --queue 'M/LN(1.2)/1' --load 0.8
   dataops-infra simulate --queue M/M/8 --load 4 --vcpus 2 --cpu-share 0.2
 
-Without --instance-type the recommended host is simulated. Queues are in Kendall's notation:
-arrivals M or D; services M, D, U, Ek, H2(cs2), LN(sigma) or T(d); servers a number or inf;
--PS shares the servers. Mean service is 1, so --load is in erlangs.";
+Without --instance-type the recommended host is simulated. Queues are in
+Kendall's notation: arrivals M or D; services M, D, U, Ek, H2(cs2), LN(sigma) or
+T(d); servers a number or inf; -PS shares the servers. Mean service is 1, so
+--load is in erlangs.";
 
 /// Arguments of `simulate`.
 #[derive(Debug, clap::Args)]

@@ -9,10 +9,11 @@ Examples:
   dataops-infra status --all --regions eu-west-2,us-east-1
   dataops-infra status --file dataops-infra.yaml --output json
 
-Compares everything with what the deployment's record says, field by field; changes nothing.
+Compares everything with what the deployment's record says, field by field;
+changes nothing.
 
-Exit codes: 0 as it should be, 2 wrong input, 3 a record cannot be read, 4 something differs, is not online
-or in alarm, 5 AWS could not be read.";
+Exit codes: 0 as it should be, 2 wrong input, 3 a record cannot be read, 4
+something differs, is not online or in alarm, 5 AWS could not be read.";
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]

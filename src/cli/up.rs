@@ -20,12 +20,13 @@ Examples:
   dataops-infra up --plan plan.json
   dataops-infra up fargate    why it is refused, and what to use instead
 
-Shows the steps and asks; without a terminal --yes is needed. Run again, it changes nothing; interrupted
-at any moment and run again, it goes on. Options that are not repeated stay as they were.
+Shows the steps and asks; without a terminal --yes is needed. Run again, it
+changes nothing; interrupted at any moment and run again, it goes on. Options
+that are not repeated stay as they were.
 
-Exit codes: 0 online or nothing to change, 1 a step failed, 2 wrong input, 3 refused: preflight, something
-of another owner in the way, a stale plan, 4 done but something differs that `up` does not change,
-5 AWS could not be read.";
+Exit codes: 0 online or nothing to change, 1 a step failed, 2 wrong input, 3
+refused: preflight, something of another owner in the way, a stale plan, 4 done
+but something differs that `up` does not change, 5 AWS could not be read.";
 
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]

@@ -10,14 +10,18 @@ Examples:
   dataops-infra upgrade --name dataops-runner-london --runner-version latest-next --trial
   dataops-infra upgrade --name dataops-runner-london --rollback    while both runners are there
 
-A second runner of the new image is put beside the first, registered, and watched until it asks for jobs; if it does
-not, it is removed and the first goes on. After a question (or --yes) the first finishes its jobs, is removed and
-unregistered, and the second takes its name. While it is tried, the second has the tag NAME-VERSION, so that a job of a
-feature branch can test it; with a token that begins with glrt- tags are the platform's, and it takes jobs at once.
-Interrupted at any moment and run again, it goes on. Back after that: upgrade to the former version.
+A second runner of the new image is put beside the first, registered, and
+watched until it asks for jobs; if it does not, it is removed and the first goes
+on. After a question (or --yes) the first finishes its jobs, is removed and
+unregistered, and the second takes its name. While it is tried, the second has
+the tag NAME-VERSION, so that a job of a feature branch can test it; with a
+token that begins with glrt- tags are the platform's, and it takes jobs at once.
+Interrupted at any moment and run again, it goes on. Back after that: upgrade to
+the former version.
 
-Exit codes: 0 done or nothing to change, 1 a step failed, 2 wrong input, 3 refused: no such deployment, another
-upgrade is not finished, not confirmed, 5 AWS could not be read.";
+Exit codes: 0 done or nothing to change, 1 a step failed, 2 wrong input, 3
+refused: no such deployment, another upgrade is not finished, not confirmed, 5
+AWS could not be read.";
 
 /// Arguments of `upgrade`.
 #[derive(Debug, clap::Args)]

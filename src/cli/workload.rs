@@ -26,7 +26,8 @@ A file of your own needs only the keys that you know better:
   arrivals:
     pipelines_per_weekday: 60
 
-Keys that a file leaves out have the value of the profile it extends, or of production.";
+Keys that a file leaves out have the value of the profile it extends, or of
+production.";
 
 const SCHEMA_HELP: &str = "\
 Write the schema beside your profiles:
@@ -49,7 +50,8 @@ Examples:
   dataops-infra workload check profiles/*.yaml --output json
   generate-profile | dataops-infra workload check -
 
-Ends with exit code 2 when a file is wrong; each line names file, line, column and key.";
+Ends with exit code 2 when a file is wrong; each line names file, line, column
+and key.";
 
 /// Arguments of `workload`.
 #[derive(Debug, clap::Args)]

@@ -25,7 +25,7 @@
 //! cloud-init runs user data once. The script keeps a copy of itself, which a unit runs at each later boot and every two
 //! minutes until it has succeeded: it goes on where an earlier run was cut off, brings back a container, a `daemon.json` or a
 //! `config.toml` that was lost or spoilt (the spoilt one is kept beside it), and reports its stages anew. What is of no use
-//! is not tried again: a token that the platform has refused is not shown to it twice, but another one is; a runner that it does
+//! is not tried again: a token that the platform has refused is shown to it once an hour, another one at once; a runner that it does
 //! not know any more waits for people. It lets be what somebody
 //! decided since: a container whose restart policy is `no` (stage `stopped`), a runner that was taken off the platform, an
 //! upgrade under way, the image of an upgrade, settings that were changed in `config.toml`.

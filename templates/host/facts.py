@@ -53,7 +53,7 @@ def read_or(path, other):
 
 
 def short(text, most=300):
-    return re.sub(r"\x1b\[[0-9;]*m|[\x00-\x1f\x7f]+", " ", text).strip()[:most]
+    return re.sub(r"(?:\x1b\[[0-9;]*m|[\x00-\x20\x7f])+", " ", text).strip()[:most]
 
 
 def mask(text):
@@ -541,9 +541,9 @@ def verify():
             ["docker", "rm", "-f", name], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         raise
-    bad = re.search("is removed|is not valid|client error|failed|fatal|panic|forbidden", out, re.I)
     said = [short(line) for line in out.splitlines() if line.strip()]
-    return {"ok": code == 0 and not bad, "exit": code, "says": said[-5:]}
+    bad = [line for line in said if re.search("is removed|is not valid|client error|failed|fatal|panic|forbidden", line, re.I)]
+    return {"ok": code == 0 and not bad, "exit": code, "says": bad[:3] or said[-3:]}
 
 
 POLL = re.compile(r"Checking for jobs\.\.\. *(failed|forbidden)|not healthy and will be disabled", re.I)

@@ -52,7 +52,9 @@ def registry():
 # The body of PutParameter. A parameter takes no `{{`, and ours at most 2 KB.
 def report(stage, failed_stage):
     known = {"stage": stage, "at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
-    known |= {"generation": E["GENERATION"], "instance": E.get("INSTANCE", "")}
+    known["generation"] = E["GENERATION"]
+    if E.get("INSTANCE"):
+        known["instance"] = E["INSTANCE"]
     known |= {k: v for k, v in json.loads(E["SETTINGS"])[0].items() if k in ("concurrent", "check_interval")}
     if E.get("RUNNER_ID"):
         known["runner_id"] = int(E["RUNNER_ID"])

@@ -84,16 +84,14 @@ retry() {
     return 1
 }
 
-# FILE, content on stdin: 0 if the file was changed, 1 if it was the same.
+# FILE, content on stdin: 0 if the file was changed, 1 if it was the same. What is the same needs no room on the disk, and
+# half a file does not take the place of a whole one.
 put() {
-    # Half a file must not take the place of a whole one.
-    if ! mkdir -p "${1%/*}" || ! cat >"$1.new"; then
+    cat >"$RUN/put"
+    ! cmp -s "$RUN/put" "$1" || return 1
+    if ! mkdir -p "${1%/*}" || ! cat "$RUN/put" >"$1.new"; then
         rm -f "$1.new"
         die "$1 cannot be written"
-    fi
-    if cmp -s "$1.new" "$1"; then
-        rm -f "$1.new"
-        return 1
     fi
     mv -f "$1.new" "$1"
 }
@@ -232,7 +230,8 @@ PYTHON
     [ "$MODE" != again ] || [ ! -s "$STATE/image" ] || IMAGE=$(cat "$STATE/image")
     put "$STATE/image" <<<"$IMAGE" || true
     put "$STATE/env" < <(printf '%s\n' "${ENVIRONMENT[@]}") || true
-    export INSTANCE='' RUNNER_ID='' "${ENVIRONMENT[@]}"
+    INSTANCE=$(cat "$STATE/instance" 2>/dev/null || true)
+    export INSTANCE RUNNER_ID='' "${ENVIRONMENT[@]}"
     if [ -n "$CA" ]; then
         ! put "$ROOT/usr/local/share/ca-certificates/dataops-infra.crt" <<<"$CA" || update-ca-certificates
         put "$CONFIG/certs/ca.crt" <<<"$CA" || true
@@ -371,7 +370,7 @@ register() {
     ) | tee "$RUN/registering"
 }
 
-# TOKEN: ends the run where the platform refused it. It is not asked about the same token twice: another one may come.
+# TOKEN: ends the run where the platform refused it. It is asked about the same token once an hour; another one may come.
 refused() {
     local why
     if grep -Eq '\b410\b|disallowed' "$RUN/registering"; then
@@ -384,6 +383,16 @@ refused() {
     rm -f "$STATE/registering"
     printf '%s\n' "$(sha256sum <<<"$1")" "$why" >"$STATE/refused"
     die "$why"
+}
+
+# Asked without a token: any answer will do but that it is down. Registering is then not tried in vain.
+platform_answers() {
+    local code
+    code=$(curl -sS -o /dev/null -w '%{http_code}' --connect-timeout 15 --max-time 30 -X POST "$URL/api/v4/runners/verify") || return
+    [[ $code != 5* ]] || {
+        say "the platform answers $code"
+        return 1
+    }
 }
 
 register_new() { register "$1" || refused "$1"; }
@@ -427,10 +436,12 @@ registered_stage() {
     if [ -z "$found" ]; then
         token=$(aws_call "${TOKEN_CALL[@]}" | helper token)
         SECRETS+=$token$'\n'
-        # Any answer will do.
-        retry curl -sS -o /dev/null --connect-timeout 15 --max-time 30 "$URL/"
+        retry platform_answers || die 'the platform does not answer'
         rm -f "$STATE/unregistered"
-        ! grep -qxF "$(sha256sum <<<"$token")" "$STATE/refused" 2>/dev/null || die "$(tail -n 1 "$STATE/refused")"
+        if [ "$MODE" = again ] && [ -n "$(find "$STATE/refused" -mmin -60 2>/dev/null)" ] &&
+            grep -qxF "$(sha256sum <<<"$token")" "$STATE/refused"; then
+            die "$(tail -n 1 "$STATE/refused")"
+        fi
         if [[ $token == glrt-* ]]; then
             retry register_new "$token" || die 'the platform did not verify the token'
         else

@@ -8,9 +8,10 @@ Examples:
   dataops-infra catalog refresh --region eu-west-2
   dataops-infra catalog refresh --region eu-west-2 --profile billing
 
-Needs ec2:DescribeInstanceTypes, ec2:DescribeInstanceTypeOfferings and pricing:GetProducts. Writes
-catalog-REGION.json into $DATAOPS_INFRA_CACHE_DIR, else $XDG_CACHE_HOME/dataops-infra, else
-~/.cache/dataops-infra. Other commands use the file from then on; delete it to return to the embedded table.";
+Needs ec2:DescribeInstanceTypes, ec2:DescribeInstanceTypeOfferings and
+pricing:GetProducts. Writes catalog-REGION.json into $DATAOPS_INFRA_CACHE_DIR,
+else $XDG_CACHE_HOME/dataops-infra, else ~/.cache/dataops-infra. Other commands
+use the file from then on; delete it to return to the embedded table.";
 
 #[cfg(not(feature = "aws"))]
 pub(super) fn run(_context: &Context) -> Outcome {

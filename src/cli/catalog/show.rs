@@ -14,7 +14,8 @@ Examples:
   dataops-infra catalog show --family 'm*' --min-vcpus 4 --min-memory-gib 16 --priced --sort price
   dataops-infra catalog show --output json | jq '.types[] | select(.price)'
 
-A type without a price or without a known thread speed is listed and never recommended.";
+A type without a price or without a known thread speed is listed and never
+recommended.";
 
 /// Arguments of `catalog show`.
 #[derive(Clone, Debug, Default, clap::Args)]

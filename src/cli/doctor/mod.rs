@@ -31,10 +31,12 @@ Examples:
   dataops-infra doctor --on-host                          on a host itself, without AWS
   dataops-infra doctor --explain HOST-DISK-GUARD
 
-Every check ends as ok, warning, failed, skipped (nothing to check) or unknown (could not be checked).
+Every check ends as ok, warning, failed, skipped (nothing to check) or unknown
+(could not be checked).
 
-Exit codes: 0 nothing found, 2 wrong input, 4 something was found, 5 nothing was found but something could not
-be checked: no credentials, no answer, no permission. A finding wins over what could not be checked.";
+Exit codes: 0 nothing found, 2 wrong input, 4 something was found, 5 nothing was
+found but something could not be checked: no credentials, no answer, no
+permission. A finding wins over what could not be checked.";
 
 /// The schema's name.
 const SCHEMA: &str = "dataops-infra/doctor/v1";

@@ -37,9 +37,9 @@ Examples:
   dataops-infra export user-data --name runner --region us-east-1 | gzip -9 > user-data.gz   (EC2 takes 16 KB)
   dataops-infra export user-data --name runner --region us-east-1 --token-secret runner-token
 
-The script holds no secret: the host reads the token itself, with the role of its instance. That
-role needs what the one in export cloudformation has. The host reports to the SSM parameter
-/dataops-infra/NAME/host.";
+The script holds no secret: the host reads the token itself, with the role of
+its instance. That role needs what the one in export cloudformation has. The
+host reports to the SSM parameter /dataops-infra/NAME/host.";
 
 /// Arguments of both.
 #[derive(Debug, clap::Args)]

@@ -14,8 +14,9 @@ Examples:
   dataops-infra export iam-policy --for plan --read-only
   dataops-infra export iam-policy --for up --output json   with the reason for each action
 
-Without --name the policy is for all deployments, without --region (or AWS_REGION) for all regions,
-without --account for the account that it is attached in. Needs no account and no network.";
+Without --name the policy is for all deployments, without --region (or
+AWS_REGION) for all regions, without --account for the account that it is
+attached in. Needs no account and no network.";
 
 /// Commands that need nothing from AWS.
 const OFFLINE: &[&str] = &[

@@ -618,6 +618,16 @@ pub fn unreached(scene: &Scene, reachable: Status, rest: Status, reason: &str, e
         format!("; {evidence}")
     };
     let one = |code: &Code| {
+        // A disk can be too full for the question itself.
+        if *code == Code::HostDiskSpace && reason.contains("No space left on device") {
+            return Check::failed(
+                *code,
+                format!("the disk is so full that the host cannot be asked: {reason}"),
+                Remedy::new(
+                    "grow the volume in AWS, then reboot the host, which grows the file system; or free some by the console",
+                ),
+            );
+        }
         if *code != Code::HostReachable {
             return Check::new(
                 *code,

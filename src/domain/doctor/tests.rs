@@ -775,6 +775,15 @@ fn a_host_that_cannot_be_asked_is_unknown_with_the_reason() {
             .iter()
             .all(|check| check.status == Unknown && check.evidence.contains("its report says boot"))
     );
+    let full = host::unreached(
+        &scene(),
+        Unknown,
+        Unknown,
+        "cat: write error: No space left on device",
+        "",
+    );
+    assert_eq!(of(HostDiskSpace, &full).status, Failed);
+    assert_eq!(of(HostMemory, &full).status, Unknown);
     let told: BTreeSet<Code> = checks.iter().map(|check| check.code).collect();
     let scoped = Code::ALL.iter().filter(|code| code.scope() == Scope::Host);
     let by_aws = |code: &&Code| !matches!(code, DeploymentHost | DeploymentStage);

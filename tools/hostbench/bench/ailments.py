@@ -1,5 +1,7 @@
 """What `doctor` says of a host that is made ill in one way at a time, and whether what it advises mends it."""
 
+import json
+import shutil
 import time
 
 from .deployment import CONFIG, NAME, Deployment, check
@@ -18,7 +20,7 @@ class Patient:
         self.world = world
         self.deployment = Deployment(world, binary)
         up = self.deployment.start_up()
-        self.guest = self.deployment.host()
+        self.guest = self.deployment.host(up)
         ended = self.deployment.watch(up)
         check(ended.code == 0, f"up: {ended}\n{self.guest.log()[-3000:]}")
         self.well("after up")
@@ -98,8 +100,8 @@ def doctor_names_the_cause(world, binary):
     guest.sh("systemctl stop amazon-cloudwatch-agent")
     patient.ill("a CloudWatch agent that is off", {"HOST-METRICS-AGENT": ("failed", "inactive")}, "fix")
 
-    guest.sh("mv /var/lib/dataops-infra/bootstrapped /root/marker")
-    patient.ill("a bootstrap that did not end", {"HOST-BOOTSTRAP": ("failed", "no marker")}, "mv /root/marker /var/lib/dataops-infra/bootstrapped")
+    guest.sh("mv /var/lib/dataops-infra/bootstrapped /var/tmp/marker")
+    patient.ill("a bootstrap that did not end", {"HOST-BOOTSTRAP": ("failed", "no marker")}, "mv /var/tmp/marker /var/lib/dataops-infra/bootstrapped")
 
     world.front.rule(r".*\.docker\.io", r".", "drop")
     code, checks, _ = patient.doctor("--check", "HOST-EGRESS")
@@ -123,3 +125,27 @@ def doctor_names_the_cause(world, binary):
 
     ended = patient.deployment.run("down", "--yes", "--output", "json")
     check(ended.code == 0, f"down: {ended}")
+
+
+@fault
+def doctor_on_the_host(world, binary):
+    """The same checks on the host itself, without AWS; a runner that is stopped is started from there."""
+    patient = Patient(world, binary)
+    guest = patient.guest
+    shutil.copy(binary, guest.root / "usr/local/bin/dataops-infra")
+
+    def look(*more):
+        said = guest.run("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin", "HOME=/var/tmp", "dataops-infra",
+                         "doctor", "--on-host", "--output", "json", *more, timeout=120)
+        document = json.loads(said)
+        return document["summary"]["verdict"], {row["code"]: row for row in document["checks"]}
+
+    verdict, checks = look()
+    bad = [row for row in checks.values() if row["status"] not in ("ok", "skipped")]
+    check(verdict == "clean" and len(checks) > 20, f"a host that is well: {verdict} {bad}")
+    guest.sh(f"docker stop -t 5 {NAME}")
+    verdict, checks = look()
+    check(verdict == "findings" and checks["RUNNER-CONTAINER"]["status"] == "failed", f"a stopped runner: {checks}")
+    check("docker start" in checks["RUNNER-CONTAINER"]["remedy"]["command"], f"its remedy: {checks['RUNNER-CONTAINER']}")
+    verdict, checks = look("--fix", "--yes")
+    check(verdict == "clean", f"mended: {[row for row in checks.values() if row['status'] not in ('ok', 'skipped')]}")
