@@ -172,15 +172,32 @@ where
         // The SDK looks for credentials inside of the call, and reports their absence as a failed dispatch.
         _ if chain().to_ascii_lowercase().contains("credential") => CallError::Credentials {
             action,
-            cause: format!(
-                "none found in the environment, the AWS files and the instance's role ({})",
-                causes(error)
-            ),
+            cause: none_found(&causes(error)),
         },
         _ => CallError::Unreachable {
             action,
             cause: causes(error),
         },
+    }
+}
+
+/// Returns where there are no credentials, and which of the places said more than that it has none.
+///
+/// The SDK lists the places it tried, one a line; those that are not in use are no news.
+fn none_found(causes: &str) -> String {
+    let nothing = "none found in the environment, the AWS files and the instance's role";
+    let told: Vec<&str> = match causes.split_once("Attempted:") {
+        None => vec![causes],
+        Some((_, places)) => places
+            .lines()
+            .map(|line| line.trim().trim_end_matches(')'))
+            .filter(|line| !line.is_empty() && !line.contains("was not enabled"))
+            .collect(),
+    };
+    if told.is_empty() {
+        nothing.to_owned()
+    } else {
+        format!("{nothing} ({})", told.join("; "))
     }
 }
 
@@ -200,4 +217,22 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     }
     let from = texts.len().saturating_sub(2);
     texts[from..].join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::none_found;
+
+    #[test]
+    fn places_without_credentials_are_no_news() {
+        let said = "no credentials found in chain. Attempted:\nEnvironment: the credential provider was not \
+                    enabled: not set\nProfile: profile `work` was not defined\nEcs: the credential provider was not enabled)";
+        let text = none_found(said);
+        assert!(
+            text.ends_with("role (Profile: profile `work` was not defined)"),
+            "{text}"
+        );
+        assert!(!none_found("chain. Attempted:\nEcs: the credential provider was not enabled").contains('('));
+        assert!(none_found("the token has expired").contains("(the token has expired)"));
+    }
 }

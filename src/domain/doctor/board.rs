@@ -25,6 +25,10 @@ impl std::fmt::Display for Gap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Slow(seconds) => write!(f, "did not answer within {seconds} s"),
+            // Why is said once.
+            Self::Call(CallError::Credentials { action, .. }) => {
+                write!(f, "{action}: no usable AWS credentials, see MACHINE-CREDENTIALS")
+            }
             Self::Call(error) => error.fmt(f),
             Self::After(why) => f.write_str(why),
         }
