@@ -1,29 +1,15 @@
 //! Drives an alarm to ALARM and back, and reads what came of it.
 
-use std::collections::BTreeMap;
-
-use aws_sdk_cloudwatch::types::{
-    Dimension, DimensionFilter, HistoryItemType, Metric as CloudWatchMetric, MetricAlarm, MetricDataQuery,
-    MetricStat, ScanBy, StateValue,
-};
+use aws_sdk_cloudwatch::types::{HistoryItemType, MetricAlarm, ScanBy, StateValue};
 use aws_smithy_types::DateTime;
 
 use super::clients::Clients;
 use super::error::{CallError, classify};
-use super::parameter::rfc3339;
-use crate::domain::alarm_test::{Metric, lately_min};
-use crate::domain::deployment::resource::alarm::AlarmRule;
 
 const DESCRIBE: &str = "cloudwatch:DescribeAlarms";
-const DATA: &str = "cloudwatch:GetMetricData";
-const METRICS: &str = "cloudwatch:ListMetrics";
 const SET: &str = "cloudwatch:SetAlarmState";
 const HISTORY: &str = "cloudwatch:DescribeAlarmHistory";
 const PUT: &str = "cloudwatch:PutMetricAlarm";
-
-/// Metrics in one call of GetMetricData
-/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>).
-const QUERIES: usize = 500;
 
 /// An alarm as it is, whole.
 #[derive(Clone, Debug)]
@@ -126,141 +112,5 @@ pub async fn history(clients: &Clients, name: &str, since: i64) -> Result<Vec<(S
                 item.history_summary().unwrap_or_default().to_owned(),
             )
         })
-        .collect())
-}
-
-fn dimensions(rule: &AlarmRule, instance: &str) -> Vec<Dimension> {
-    rule.dimensions(instance)
-        .into_iter()
-        .map(|(name, value)| Dimension::builder().name(name).value(value).build())
-        .collect()
-}
-
-/// Returns what is seen of the metrics of alarms, on exactly their dimensions, with the time in seconds since 1970.
-///
-/// One call serves all; where a metric is silent, one more asks under which dimensions the host publishes it instead.
-pub async fn metrics(clients: &Clients, rules: &[(&AlarmRule, &str)], now: i64) -> Vec<Metric> {
-    let mut seen = Vec::new();
-    for part in rules.chunks(QUERIES) {
-        match latest(clients, part, now).await {
-            Ok(values) => seen.extend(values),
-            Err(error) => seen.extend(part.iter().map(|_| Metric::Unread(error.to_string()))),
-        }
-    }
-    let nearer = seen
-        .into_iter()
-        .zip(rules)
-        .map(|(metric, (rule, instance))| async move {
-            match metric {
-                Metric::Silent { minutes, .. } => match elsewhere(clients, rule, instance).await {
-                    Ok(elsewhere) => Metric::Silent { minutes, elsewhere },
-                    // The finding stands without the hint.
-                    Err(_) => metric,
-                },
-                other => other,
-            }
-        });
-    futures_util::future::join_all(nearer).await
-}
-
-async fn latest(clients: &Clients, rules: &[(&AlarmRule, &str)], now: i64) -> Result<Vec<Metric>, CallError> {
-    let most = rules
-        .iter()
-        .map(|(rule, _)| lately_min(rule))
-        .max()
-        .unwrap_or_default();
-    let queries = rules.iter().enumerate().map(|(nth, (rule, instance))| {
-        let (metric, _) = rule.metric();
-        let metric = CloudWatchMetric::builder()
-            .namespace(rule.alarm.namespace)
-            .metric_name(metric)
-            .set_dimensions(Some(dimensions(rule, instance)))
-            .build();
-        let stat = MetricStat::builder()
-            .metric(metric)
-            // A value an hour old is no sign of life, whatever the period of the alarm.
-            .period(i32::try_from(rule.alarm.period_s.min(300)).unwrap_or(300))
-            .stat(rule.alarm.statistic)
-            .build();
-        MetricDataQuery::builder()
-            .id(format!("m{nth}"))
-            .metric_stat(stat)
-            .build()
-    });
-    let mut pages = clients
-        .cloudwatch
-        .get_metric_data()
-        .set_metric_data_queries(Some(queries.collect()))
-        .start_time(DateTime::from_secs(now - i64::from(most) * 60))
-        .end_time(DateTime::from_secs(now))
-        .scan_by(ScanBy::TimestampDescending)
-        .into_paginator()
-        .send();
-    let mut newest: BTreeMap<String, (DateTime, f64)> = BTreeMap::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| classify(DATA, &error))?;
-        for result in page.metric_data_results() {
-            let points = result.timestamps().iter().zip(result.values());
-            let Some((at, value)) = points.max_by_key(|(at, _)| at.secs()) else {
-                continue;
-            };
-            let id = result.id().unwrap_or_default().to_owned();
-            let known = newest.entry(id).or_insert((*at, *value));
-            if at.secs() > known.0.secs() {
-                *known = (*at, *value);
-            }
-        }
-    }
-    Ok(rules
-        .iter()
-        .enumerate()
-        .map(|(nth, (rule, _))| {
-            let minutes = lately_min(rule);
-            match newest.get(&format!("m{nth}")) {
-                Some((at, value)) if at.secs() >= now - i64::from(minutes) * 60 => Metric::Arrives {
-                    value: *value,
-                    at: rfc3339(at).unwrap_or_default(),
-                },
-                _ => Metric::Silent {
-                    minutes,
-                    elsewhere: Vec::new(),
-                },
-            }
-        })
-        .collect())
-}
-
-/// Returns the dimensions under which an instance publishes a metric of that name, other than those of the alarm.
-async fn elsewhere(
-    clients: &Clients,
-    rule: &AlarmRule,
-    instance: &str,
-) -> Result<Vec<BTreeMap<String, String>>, CallError> {
-    let should = rule.dimensions(instance);
-    let (metric, _) = rule.metric();
-    let filter = DimensionFilter::builder()
-        .name("InstanceId")
-        .value(instance)
-        .build();
-    let answer = clients
-        .cloudwatch
-        .list_metrics()
-        .namespace(rule.alarm.namespace)
-        .metric_name(metric)
-        .dimensions(filter)
-        .send()
-        .await
-        .map_err(|error| classify(METRICS, &error))?;
-    Ok(answer
-        .metrics()
-        .iter()
-        .map(|metric| {
-            let pairs = metric.dimensions().iter();
-            pairs
-                .filter_map(|one| Some((one.name()?.to_owned(), one.value()?.to_owned())))
-                .collect::<BTreeMap<_, _>>()
-        })
-        .filter(|found| *found != should)
-        .take(3)
         .collect())
 }

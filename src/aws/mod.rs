@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod error;
 pub mod instance;
 pub mod logs;
+pub mod metric;
 pub mod observe;
 pub mod parameter;
 pub mod preflight;

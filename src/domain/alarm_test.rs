@@ -6,37 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::domain::deployment::change::Difference;
+use crate::domain::deployment::metric::{Feed, LATELY, Value};
 use crate::domain::deployment::resource::alarm::AlarmRule;
-
-/// Minutes back in which a metric has arrived "lately", at least; the basic metrics of EC2 come every five.
-const LATELY_MIN: u32 = 15;
-
-/// Returns how many minutes back a value of the alarm's metric is looked for: three of its periods, at least a quarter of
-/// an hour.
-pub fn lately_min(rule: &AlarmRule) -> u32 {
-    LATELY_MIN.max(3 * rule.alarm.period_s / 60)
-}
-
-/// What was seen of the metric.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Metric {
-    /// It arrives.
-    Arrives {
-        /// Its last value.
-        value: f64,
-        /// When that was, RFC 3339.
-        at: String,
-    },
-    /// No value in so many minutes.
-    Silent {
-        /// The minutes.
-        minutes: u32,
-        /// Dimensions under which the host publishes a metric of that name.
-        elsewhere: Vec<BTreeMap<String, String>>,
-    },
-    /// It could not be read.
-    Unread(String),
-}
 
 /// What happened when the alarm was driven to ALARM.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,8 +51,8 @@ pub struct Seen<'a> {
     pub instance: &'a str,
     /// Its fields, as they are; none: there is no such alarm, or it is not ours.
     pub fields: Option<&'a BTreeMap<&'static str, String>>,
-    /// Its metric.
-    pub metric: Metric,
+    /// Its metric, or why that could not be read.
+    pub feed: Result<Feed, String>,
     /// Its drive; none: it was not driven.
     pub drive: Option<Drive>,
     /// The topic.
@@ -143,7 +114,7 @@ pub fn verdict(seen: &Seen) -> Verdict {
             ));
         }
     }
-    found.push(metric(&seen.metric));
+    found.push(fed(&seen.feed));
     if let Some(drive) = &seen.drive {
         found.extend(driven(drive));
     }
@@ -158,42 +129,31 @@ pub fn verdict(seen: &Seen) -> Verdict {
 
 type Found = (Status, String, Option<String>);
 
-fn metric(metric: &Metric) -> Found {
-    match metric {
-        Metric::Arrives { value, at } => (
+fn fed(feed: &Result<Feed, String>) -> Found {
+    let feed = match feed {
+        Ok(feed) => feed,
+        Err(why) => {
+            return (
+                Status::Unknown,
+                format!("its metric could not be read: {why}"),
+                None,
+            );
+        }
+    };
+    if let Some(Value { value, at }) = &feed.last {
+        return (
             Status::Ok,
             format!("its metric arrives, {value:.4} at {at}"),
             None,
-        ),
-        Metric::Silent { minutes, elsewhere } => match elsewhere.first() {
-            Some(dimensions) => {
-                let shown: Vec<String> = dimensions
-                    .iter()
-                    .map(|(key, value)| format!("{key}={value}"))
-                    .collect();
-                (
-                    Status::Failed,
-                    format!(
-                        "no value of its metric in {minutes} min; the host publishes it with the dimensions {}",
-                        shown.join(" ")
-                    ),
-                    Some(
-                        "make the agent's configuration and the alarm agree: dataops-infra doctor".to_owned(),
-                    ),
-                )
-            }
-            None => (
-                Status::Failed,
-                format!("no value of its metric in {minutes} min"),
-                Some("see whether the CloudWatch agent runs: dataops-infra doctor".to_owned()),
-            ),
-        },
-        Metric::Unread(why) => (
-            Status::Unknown,
-            format!("its metric could not be read: {why}"),
-            None,
-        ),
+        );
     }
+    let mut says = format!("no value of its metric in {} min", LATELY / 60);
+    let mut remedy = "see whether the CloudWatch agent runs: dataops-infra doctor";
+    if let Some(other) = feed.others.first() {
+        says.push_str(&format!("; it is published as {other}"));
+        remedy = "make the agent's configuration and the alarm agree: dataops-infra doctor";
+    }
+    (Status::Failed, says, Some(remedy.to_owned()))
 }
 
 fn driven(drive: &Drive) -> Vec<Found> {
@@ -312,6 +272,7 @@ pub fn read_history(drive: &mut Drive, items: &[(String, String)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::deployment::metric::Metric;
     use crate::domain::deployment::name::{Name, Place};
     use crate::domain::testing::spec;
 
@@ -325,12 +286,18 @@ mod tests {
 
     const TOPIC: &str = "arn:aws:sns:eu-west-2:111111111111:dataops-infra-abc";
 
-    fn well() -> (Metric, Drive, Listeners) {
+    type Fed = Result<Feed, String>;
+
+    fn well() -> (Fed, Drive, Listeners) {
+        let last = Value {
+            value: 12.0,
+            at: "2026-01-01T00:00:00Z".to_owned(),
+        };
         (
-            Metric::Arrives {
-                value: 12.0,
-                at: "2026-01-01T00:00:00Z".to_owned(),
-            },
+            Ok(Feed {
+                last: Some(last),
+                others: Vec::new(),
+            }),
             Drive {
                 before: "OK".to_owned(),
                 fired: true,
@@ -346,17 +313,17 @@ mod tests {
 
     /// Returns the verdict on the first alarm after a change to what is well.
     fn after(
-        change: impl FnOnce(&mut Metric, &mut Drive, &mut Listeners, &mut BTreeMap<&'static str, String>),
+        change: impl FnOnce(&mut Fed, &mut Drive, &mut Listeners, &mut BTreeMap<&'static str, String>),
     ) -> Verdict {
         let rules = rules();
-        let (mut metric, mut drive, mut listeners) = well();
+        let (mut feed, mut drive, mut listeners) = well();
         let mut fields = rules[0].fields("i-1");
-        change(&mut metric, &mut drive, &mut listeners, &mut fields);
+        change(&mut feed, &mut drive, &mut listeners, &mut fields);
         verdict(&Seen {
             rule: &rules[0],
             instance: "i-1",
             fields: Some(&fields),
-            metric,
+            feed,
             drive: Some(drive),
             listeners: &listeners,
         })
@@ -375,30 +342,29 @@ mod tests {
 
     #[test]
     fn each_flaw_is_found() {
-        type Change = fn(&mut Metric, &mut Drive, &mut Listeners, &mut BTreeMap<&'static str, String>);
+        type Change = fn(&mut Fed, &mut Drive, &mut Listeners, &mut BTreeMap<&'static str, String>);
         let cases: &[(Change, Status, &str)] = &[
             (
-                |metric, _, _, _| {
-                    *metric = Metric::Silent {
-                        minutes: 15,
-                        elsewhere: vec![BTreeMap::from([("device".to_owned(), "nvme0n1p1".to_owned())])],
-                    }
+                |feed, _, _, _| {
+                    let other = Metric {
+                        dimensions: BTreeMap::from([("device".to_owned(), "nvme0n1p1".to_owned())]),
+                        ..Metric::default()
+                    };
+                    *feed = Ok(Feed {
+                        last: None,
+                        others: vec![other],
+                    });
                 },
                 Status::Failed,
                 "device=nvme0n1p1",
             ),
             (
-                |metric, _, _, _| {
-                    *metric = Metric::Silent {
-                        minutes: 15,
-                        elsewhere: Vec::new(),
-                    }
-                },
+                |feed, _, _, _| *feed = Ok(Feed::default()),
                 Status::Failed,
                 "no value of its metric in 15 min",
             ),
             (
-                |metric, _, _, _| *metric = Metric::Unread("denied".to_owned()),
+                |feed, _, _, _| *feed = Err("denied".to_owned()),
                 Status::Unknown,
                 "denied",
             ),
@@ -460,12 +426,12 @@ mod tests {
     #[test]
     fn an_alarm_that_is_not_there_is_found() {
         let rules = rules();
-        let (metric, _, listeners) = well();
+        let (feed, _, listeners) = well();
         let verdict = verdict(&Seen {
             rule: &rules[0],
             instance: "i-1",
             fields: None,
-            metric,
+            feed,
             drive: None,
             listeners: &listeners,
         });

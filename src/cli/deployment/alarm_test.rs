@@ -1,5 +1,6 @@
 //! `alarms test`: drives alarms one by one and puts them back, whatever happens in between.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,16 +11,15 @@ use super::calls::{Ground, block_on, unreadable};
 use super::confirm::confirm;
 use super::select::select;
 use super::wants::grounds;
-use crate::aws::alarm_test::{Subject, history, metrics, set_state};
+use crate::aws::alarm_test::{Subject, history, set_state};
 use crate::aws::clients::Clients;
-use crate::aws::{observe, topic};
+use crate::aws::{metric, observe, topic};
 use crate::cli::alarms::AlarmsTestArgs;
 use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
-use crate::domain::alarm_test::{
-    Drive, Listeners, Metric, Seen, Status, deeds, is_message, read_history, verdict,
-};
+use crate::domain::alarm_test::{Drive, Listeners, Seen, Status, deeds, is_message, read_history, verdict};
+use crate::domain::deployment::metric::Feed;
 use crate::domain::deployment::name::{Name, Place};
-use crate::domain::deployment::observed::Observed;
+use crate::domain::deployment::observed::{Alarm, Observed};
 use crate::domain::deployment::record::{Phase, Record};
 use crate::domain::deployment::resource::alarm::{AlarmRule, topic_arn};
 use crate::domain::deployment::resource::instance::standing;
@@ -204,15 +204,15 @@ async fn tested(
     let topic = topic_arn(&one.record.name, &one.record.spec, &one.place);
     let (seen, listeners) = tokio::join!(arriving(one, args, stop, &spinner), listening(clients, &topic));
     let mut rows = Vec::new();
-    for (part, metrics) in one.candidates.chunks(AT_ONCE).zip(seen.chunks(AT_ONCE)) {
+    for part in one.candidates.chunks(AT_ONCE) {
         spinner.say(format!(
             "{}: alarms {} to {} of {}",
             one.record.name,
             rows.len() + 1,
             rows.len() + part.len(),
-            seen.len()
+            one.candidates.len()
         ));
-        let tests = part.iter().zip(metrics).map(|(candidate, metric)| async {
+        let tests = part.iter().map(|candidate| async {
             let drive = if args.no_fire || ours(one, candidate).is_none() {
                 None
             } else if stop.is_asked() {
@@ -223,7 +223,10 @@ async fn tested(
             } else {
                 Some(drive(clients, &candidate.rule).await)
             };
-            row(one, candidate, metric, drive, &listeners)
+            let feed = seen
+                .clone()
+                .map(|mut seen| seen.remove(&candidate.rule.name).unwrap_or_default());
+            row(one, candidate, feed, drive, &listeners)
         });
         rows.extend(futures_util::future::join_all(tests).await);
     }
@@ -231,10 +234,7 @@ async fn tested(
 }
 
 /// Returns the fields of an alarm that provably is of this deployment.
-fn ours<'a>(
-    one: &'a Testing,
-    candidate: &Candidate,
-) -> Option<&'a std::collections::BTreeMap<&'static str, String>> {
+fn ours<'a>(one: &'a Testing, candidate: &Candidate) -> Option<&'a BTreeMap<&'static str, String>> {
     let alarm = one.observed.alarms.get(&candidate.rule.name)?;
     let owner = one.record.owner();
     owner
@@ -242,43 +242,39 @@ fn ours<'a>(
         .then_some(&alarm.it.fields)
 }
 
-/// Looks at metrics until all arrive or the time is over.
-async fn arriving(one: &Testing, args: &AlarmsTestArgs, stop: &Stop, spinner: &Spinner) -> Vec<Metric> {
+/// Looks at metrics until all arrive or the time is over; by name of the alarm.
+async fn arriving(
+    one: &Testing,
+    args: &AlarmsTestArgs,
+    stop: &Stop,
+    spinner: &Spinner,
+) -> Result<BTreeMap<String, Feed>, String> {
     let begin = Timestamp::now();
-    let none = "there is no host".to_owned();
-    let watched: Vec<(&AlarmRule, &str)> = one
+    let watched: BTreeMap<String, Alarm> = one
         .candidates
         .iter()
-        .filter_map(|candidate| Some((&candidate.rule, candidate.instance.as_deref()?)))
+        .filter_map(|candidate| one.observed.alarms.get_key_value(&candidate.rule.name))
+        .map(|(name, alarm)| (name.clone(), alarm.it.clone()))
         .collect();
-    let mut seen = loop {
-        let now = Timestamp::now();
-        let seen = metrics(&one.ground.clients, &watched, now.as_second()).await;
-        let silent = seen
-            .iter()
-            .filter(|metric| matches!(metric, Metric::Silent { elsewhere, .. } if elsewhere.is_empty()))
-            .count();
-        let over = now.duration_since(begin).as_secs() >= i64::from(args.wait) * 60;
+    loop {
+        let seen = metric::fed(&one.ground.clients, &watched).await;
+        let silent = seen.as_ref().map_or(0, |seen| {
+            let silent = seen
+                .values()
+                .filter(|feed| feed.last.is_none() && feed.others.is_empty());
+            silent.count()
+        });
+        let over = Timestamp::now().duration_since(begin).as_secs() >= i64::from(args.wait) * 60;
         if silent == 0 || over || stop.is_asked() {
-            break seen;
+            return seen.map_err(|error| error.to_string());
         }
         spinner.say(format!(
             "{}: {silent} of {} metrics have not arrived yet",
             one.record.name,
-            seen.len()
+            watched.len()
         ));
         tokio::time::sleep(METRIC_PAUSE).await;
     }
-    .into_iter();
-    one.candidates
-        .iter()
-        .map(|candidate| match candidate.instance {
-            Some(_) => seen
-                .next()
-                .unwrap_or_else(|| Metric::Unread("no answer".to_owned())),
-            None => Metric::Unread(none.clone()),
-        })
-        .collect()
 }
 
 async fn listening(clients: &Clients, arn: &str) -> Listeners {
@@ -395,7 +391,7 @@ async fn put_back(clients: &Clients, rule: &AlarmRule, subject: &Subject, change
 fn row(
     one: &Testing,
     candidate: &Candidate,
-    metric: &Metric,
+    feed: Result<Feed, String>,
     drive: Option<Drive>,
     listeners: &Listeners,
 ) -> (Value, Status) {
@@ -405,17 +401,20 @@ fn row(
         rule,
         instance,
         fields: ours(one, candidate),
-        metric: metric.clone(),
+        feed,
         drive,
         listeners,
     };
     let verdict = verdict(&seen);
-    let metric = match &seen.metric {
-        Metric::Arrives { value, at } => json!({ "arrives": true, "value": value, "at": at }),
-        Metric::Silent { minutes, elsewhere } => {
-            json!({ "arrives": false, "minutes": minutes, "published_as": elsewhere })
-        }
-        Metric::Unread(why) => json!({ "arrives": null, "why": why }),
+    let metric = match &seen.feed {
+        Err(why) => json!({ "arrives": null, "why": why }),
+        Ok(feed) => match &feed.last {
+            Some(last) => json!({ "arrives": true, "value": last.value, "at": last.at }),
+            None => {
+                let others: Vec<_> = feed.others.iter().map(|other| &other.dimensions).collect();
+                json!({ "arrives": false, "published_as": others })
+            }
+        },
     };
     let drive = seen.drive.as_ref().map(|drive| {
         json!({

@@ -12,7 +12,7 @@ use super::{DoctorArgs, Tried, answer, consent};
 use crate::aws::doctor as read;
 use crate::aws::observe::{self, Caller, Parameters};
 use crate::aws::preflight::{self, Network};
-use crate::aws::{alarm as alarms_of, instance, parameter, topic};
+use crate::aws::{alarm as alarms_of, instance, metric, parameter, topic};
 use crate::cli::deployment::apply::{Stop, Work, apply, signal};
 use crate::cli::deployment::calls::{Ground, block_on, ground};
 use crate::cli::deployment::select::{file, select};
@@ -584,7 +584,7 @@ impl One<'_, '_> {
                 .read(self.region, alarms_of::beginning(clients, &prefix))
                 .await;
             let fed = match &alarms {
-                Ok(alarms) => self.survey.read(self.region, read::fed(clients, alarms)).await,
+                Ok(alarms) => self.survey.read(self.region, metric::fed(clients, alarms)).await,
                 Err(why) => Err(why.clone()),
             };
             (alarms, fed)

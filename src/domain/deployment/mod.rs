@@ -6,6 +6,7 @@
 pub mod change;
 pub mod down;
 pub mod drained;
+pub mod metric;
 pub mod name;
 pub mod observed;
 pub mod operation;

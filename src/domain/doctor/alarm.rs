@@ -8,68 +8,15 @@ use super::code::Code;
 use super::deployment::{listed, told_steps};
 use super::fix::Fix;
 use super::scene::command;
+use crate::domain::deployment::metric::{Feed, Metric};
 use crate::domain::deployment::observed::{Alarm, Topic};
 use crate::domain::deployment::step::Step;
-
-/// Seconds within which a metric must have arrived, unless its period is longer.
-pub const LATELY: u64 = 15 * 60;
 
 /// Seconds after a launch in which metrics may not have arrived yet.
 pub const WARMING: i64 = 20 * 60;
 
 /// Seconds after which an alarm that has no data is stuck.
 const STUCK: i64 = 30 * 60;
-
-/// A metric with exactly these dimensions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Metric {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// Dimensions.
-    pub dimensions: BTreeMap<String, String>,
-    /// Seconds of a period.
-    pub period: u32,
-}
-
-impl Metric {
-    /// Returns the metric that an alarm looks at, as CloudWatch has it.
-    pub fn of(alarm: &Alarm) -> Self {
-        let text = |key: &str| alarm.fields.get(key).cloned().unwrap_or_default();
-        let dimensions = text("Dimensions");
-        Self {
-            namespace: text("Namespace"),
-            name: text("MetricName"),
-            dimensions: dimensions
-                .split(' ')
-                .filter_map(|pair| pair.split_once('='))
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-            period: text("Period").parse().unwrap_or(300),
-        }
-    }
-}
-
-impl std::fmt::Display for Metric {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let pairs: Vec<String> = self
-            .dimensions
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        write!(f, "{} {} [{}]", self.namespace, self.name, pairs.join(", "))
-    }
-}
-
-/// What CloudWatch knows of a metric.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fed {
-    /// Whether a value has arrived lately.
-    pub arrived: bool,
-    /// Other sets of dimensions that the metric is published with, where it has not.
-    pub others: Vec<Metric>,
-}
 
 /// A topic that alarms go to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,7 +35,7 @@ pub struct Alarms {
     /// The alarms by name.
     pub alarms: Read<BTreeMap<String, Alarm>>,
     /// What metrics of alarms arrive, by name of the alarm.
-    pub fed: Read<BTreeMap<String, Fed>>,
+    pub fed: Read<BTreeMap<String, Feed>>,
     /// The topic.
     pub heard: Read<Heard>,
     /// Seconds since the youngest host was launched; none: not known.
@@ -163,7 +110,7 @@ fn metric(subject: &Subject, known: &Alarms) -> Check {
     for (name, alarm) in alarms {
         match fed.get(name) {
             None => unknown.push(short(name).to_owned()),
-            Some(fed) if fed.arrived => {}
+            Some(fed) if fed.last.is_some() => {}
             Some(fed) => {
                 let mut says = format!("{}: {} has not arrived", short(name), Metric::of(alarm));
                 if !fed.others.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::account::{Account, Asked};
-use super::alarm::{Alarms, Fed, Heard, Metric};
+use super::alarm::{Alarms, Heard};
 use super::board::{Board, Gap, Verdict, summary, verdict};
 use super::check::{Check, Remedy, Status, Subject};
 use super::code::{Area, Code, Scope};
@@ -16,6 +16,7 @@ use super::machine::{Greeting, Tool};
 use super::scene::{Scene, VOLUMES, Wanted};
 use super::{account, alarm, deployment, host, machine, runner};
 use crate::domain::call::{CallError, Refusal};
+use crate::domain::deployment::metric::{self, Feed, Metric};
 use crate::domain::deployment::observed::{Alarm, Instance, Topic};
 use crate::domain::deployment::preflight::{ImageFact, RouteTable, SubnetFact};
 use crate::domain::deployment::report::Report;
@@ -814,8 +815,11 @@ fn healthy_alarms() -> Alarms {
         alarms: Ok(BTreeMap::from([(name.clone(), watched(TOPIC))])),
         fed: Ok(BTreeMap::from([(
             name,
-            Fed {
-                arrived: true,
+            Feed {
+                last: Some(metric::Value {
+                    value: 1.0,
+                    at: String::new(),
+                }),
                 others: Vec::new(),
             },
         )])),
@@ -862,7 +866,7 @@ fn alarms_are_checked() {
             known.age = age;
             if let Ok(fed) = &mut known.fed {
                 fed.values_mut().for_each(|fed| {
-                    fed.arrived = false;
+                    fed.last = None;
                     fed.others = vec![Metric {
                         namespace: "CWAgent".to_owned(),
                         name: "disk_used_percent".to_owned(),
