@@ -576,7 +576,7 @@ async fn what_moto_does_not_know_fails_the_test_by_name() {
         .await;
     assert_eq!(code(&error.expect_err("moto does not know it")), "UnknownToMoto");
     let error = aws_sdk_cloudwatch::Client::new(&config)
-        .describe_alarm_history()
+        .describe_anomaly_detectors()
         .send()
         .await;
     assert_eq!(code(&error.expect_err("moto does not know it")), "UnknownToMoto");
@@ -585,7 +585,7 @@ async fn what_moto_does_not_know_fails_the_test_by_name() {
     let names = [
         "ec2:DescribeVolumeStatus: 500",
         "eks:ListAddons: 404",
-        "cloudwatch:DescribeAlarmHistory: 500",
+        "cloudwatch:DescribeAnomalyDetectors: 500",
     ];
     for (name, said) in names.iter().zip(&unknown) {
         assert!(said.starts_with(name), "{unknown:#?}");

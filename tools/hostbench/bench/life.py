@@ -36,10 +36,22 @@ def doctor(deployment):
     check(ended.code == 0, f"doctor ends with {ended.code} and {len(found)} findings: {ended.stderr}")
 
 
+def alarms(deployment):
+    """Runs `alarms test`: the agent's metrics come from the guest, those of EC2 from here."""
+    deployment.publish_as_ec2()
+    ended = deployment.run("alarms", "test", "--yes", "--wait", "3", "--output", "json")
+    for one in ended.json.get("alarms", []):
+        if one["status"] != "ok":
+            say(f"{one['address']} {one['status']}: {'; '.join(one['evidence'])}")
+    check(ended.code == 0, f"alarms test: {ended}")
+    told = [one for one in ended.json["alarms"] if one["drive"]["fired"] and one["drive"]["notified"]]
+    check(len(told) == len(ended.json["alarms"]) > 8, "each alarm fired and told its topic")
+
+
 def life(world, binary):
     """The case; raises at the first thing that is not as it must be."""
     phase = Phases()
-    deployment = Deployment(world, binary)
+    deployment = Deployment(world, binary, options=["--notify", "https://hooks.example.com/alarms"])
     up = phase("up: the host is launched", deployment.start_up)
     guest = phase("the guest is switched on", lambda: deployment.host(up))
     ended = phase("up: until the runner is online", lambda: deployment.watch(up))
@@ -49,6 +61,7 @@ def life(world, binary):
     phase("a job runs", deployment.check_job)
     phase("metrics arrive", lambda: deployment.check_metrics(guest))
     phase("doctor", lambda: doctor(deployment))
+    phase("alarms fire and are put back", lambda: alarms(deployment))
 
     before = guest.read(CONFIG), deployment.report()
     phase("reboot", lambda: (guest.reboot(), guest.running()))
