@@ -296,6 +296,15 @@ fn work(one: &Going) -> Work {
     }
 }
 
+/// Whether a disk is larger than the plan has it; disks do not shrink.
+fn asked_to_shrink(prepared: &Prepared) -> bool {
+    let mut sizes = prepared.ascent.stuck.iter().map(|(_, difference)| difference);
+    sizes.any(|size| {
+        let gib = |text: &str| text.parse::<u32>().unwrap_or_default();
+        size.field == "root volume Size" && gib(&size.is) > gib(&size.should)
+    })
+}
+
 /// Says why nothing may be changed; none where it may.
 pub fn refusal(prepared: &Prepared) -> Option<Failure> {
     let name = &prepared.name;
@@ -336,10 +345,14 @@ pub fn refusal(prepared: &Prepared) -> Option<Failure> {
                 spec.channel
             )
         } else if stuck("InstanceType") || stuck("root volume") {
-            format!(
-                "dataops-infra resize --name {name} --region {region} --instance-type {} --disk-gib {}",
-                spec.instance_type, spec.disk.gib
-            )
+            let mut command = format!("dataops-infra resize --name {name} --region {region}");
+            if stuck("InstanceType") {
+                command.push_str(&format!(" --instance-type {}", spec.instance_type));
+            }
+            if stuck("root volume Size") && !asked_to_shrink(prepared) {
+                command.push_str(&format!(" --disk-gib {}", spec.disk.gib));
+            }
+            command
         } else {
             format!(
                 "repeat the options it was made with, or make it anew: dataops-infra down --name {name} --region \

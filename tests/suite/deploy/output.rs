@@ -1137,7 +1137,7 @@ fn what_up_does_not_mend_is_told() {
     let asked = world.up(&["--instance-type", "c5.xlarge"]);
     assert_eq!(asked.code, 3, "{asked}");
     assert!(
-        asked.stderr.contains("InstanceType") && asked.stderr.contains("dataops-infra down"),
+        asked.stderr.contains("InstanceType") && asked.stderr.contains("dataops-infra resize"),
         "{asked}"
     );
     nothing_changed(&world, from);
