@@ -38,13 +38,17 @@ fn interrupted_while_making_it_goes_on_later() {
     for signal in ["INT", "TERM"] {
         for at in ["ssm:PutParameter", "iam:CreateRole", "logs:PutRetentionPolicy"] {
             let Some(world) = World::open() else { return };
-            world
-                .account
-                .rule(Rule::on(at).times(1).delay(Duration::from_millis(1500)));
+            // The launch comes after the second, so that it cannot have begun before the signal.
+            for late in [at, "iam:AddRoleToInstanceProfile"] {
+                world
+                    .account
+                    .rule(Rule::on(late).times(1).delay(Duration::from_millis(1500)));
+            }
             let running = world.start(world.up_command(&[]));
             world.until(at, 1);
             running.signal(signal);
             let ran = running.ended();
+            world.account.heal();
             fails_honestly(&ran);
             assert!(ran.stderr.contains("interrupted"), "{ran}");
             assert!(world.launched().is_empty(), "nothing is begun any more: {ran}");
