@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::apply::Stop;
-use super::calls::{Ground, block_on, unreadable};
+use super::calls::{Ground, block_on, seen};
 use super::confirm::confirm;
 use super::select::select;
 use super::wants::grounds;
 use crate::aws::alarm_test::{Subject, history, set_state};
 use crate::aws::clients::Clients;
-use crate::aws::{metric, observe, topic};
+use crate::aws::{metric, topic};
 use crate::cli::alarms::AlarmsTestArgs;
 use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
 use crate::domain::alarm_test::{Drive, Listeners, Seen, Status, deeds, is_message, read_history, verdict};
@@ -95,16 +95,7 @@ async fn test(args: &AlarmsTestArgs, context: &Context) -> Result<Answer, Failur
 
 /// Reads deployments and chooses their alarms.
 async fn read(ground: &Ground, names: &[Name], args: &AlarmsTestArgs) -> Result<Vec<Testing>, Failure> {
-    let unread = |error| unreadable(&format!("the account in {}", ground.region), error, "alarms");
-    let (caller, parameters) = tokio::try_join!(
-        observe::caller(&ground.clients),
-        observe::parameters(&ground.clients, names, &[]),
-    )
-    .map_err(unread)?;
-    let place = ground.place(&caller);
-    let mut seen = observe::observe(&ground.clients, &place, names, parameters)
-        .await
-        .map_err(unread)?;
+    let (place, mut seen) = seen(ground, names, "alarms").await?;
     let mut all = Vec::new();
     for name in names {
         let observed = seen.remove(name).unwrap_or_default();

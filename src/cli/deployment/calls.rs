@@ -1,13 +1,15 @@
 //! How AWS is reached for a deployment, and what its errors mean for the user.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use crate::aws::clients::Clients;
 use crate::aws::error::CallError;
-use crate::aws::observe::Caller;
+use crate::aws::observe::{self, Caller};
 use crate::aws::session::{self, Access};
 use crate::cli::outcome::{Context, Exit, Failure};
-use crate::domain::deployment::name::Place;
+use crate::domain::deployment::name::{Name, Place};
+use crate::domain::deployment::observed::Observed;
 
 /// An account and region, and how to call there.
 #[derive(Clone, Debug)]
@@ -63,6 +65,29 @@ pub async fn ground(
         region,
         profile: profile.map(str::to_owned),
     })
+}
+
+/// Reads who calls, and what there is of deployments; `command` is whose policy allows that.
+///
+/// # Errors
+///
+/// Something cannot be read.
+pub async fn seen(
+    ground: &Ground,
+    names: &[Name],
+    command: &str,
+) -> Result<(Place, BTreeMap<Name, Observed>), Failure> {
+    let unread = |error| unreadable(&format!("the account in {}", ground.region), error, command);
+    let (caller, parameters) = tokio::try_join!(
+        observe::caller(&ground.clients),
+        observe::parameters(&ground.clients, names, &[]),
+    )
+    .map_err(unread)?;
+    let place = ground.place(&caller);
+    let seen = observe::observe(&ground.clients, &place, names, parameters)
+        .await
+        .map_err(unread)?;
+    Ok((place, seen))
 }
 
 /// Runs something that calls AWS.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::calls::{Ground, block_on, ground, unreadable};
+use super::calls::{Ground, block_on, ground, seen, unreadable};
 use super::provision::worse;
 use super::select::{Meant, select};
 use super::wants::grounds;
@@ -57,7 +57,7 @@ async fn inspect(args: &StatusArgs, context: &Context) -> Result<Answer, Failure
         let seen = if names.is_empty() {
             None
         } else {
-            Some(read(&ground, &names).await)
+            Some(seen(&ground, &names, "status").await)
         };
         (ground, names, seen)
     }))
@@ -135,20 +135,6 @@ async fn every(args: &StatusArgs, context: &Context) -> Result<Vec<(Ground, Vec<
         found.push((ground, meant));
     }
     Ok(found)
-}
-
-async fn read(ground: &Ground, names: &[Name]) -> Result<(Place, BTreeMap<Name, Observed>), Failure> {
-    let unread = |error| unreadable(&format!("the account in {}", ground.region), error, "status");
-    let (caller, parameters) = tokio::try_join!(
-        observe::caller(&ground.clients),
-        observe::parameters(&ground.clients, names, &[]),
-    )
-    .map_err(unread)?;
-    let place = ground.place(&caller);
-    let seen = observe::observe(&ground.clients, &place, names, parameters)
-        .await
-        .map_err(unread)?;
-    Ok((place, seen))
 }
 
 fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Value {

@@ -6,12 +6,11 @@ use serde_json::{Value, json};
 
 use super::apply::Stop;
 use super::args::WhichArgs;
-use super::calls::{Ground, unreadable};
+use super::calls::{Ground, seen};
 use super::select::select;
 use super::wants::grounds;
 use crate::aws::command;
 use crate::aws::error::CallError;
-use crate::aws::observe;
 use crate::cli::outcome::{Context, Exit, Failure};
 use crate::domain::deployment::name::{Host, Name, Place};
 use crate::domain::deployment::observed::{Instance, Observed};
@@ -77,16 +76,7 @@ pub async fn reach(which: &WhichArgs, context: &Context, command: &str) -> Resul
     };
     let names = std::slice::from_ref(&name);
     let word = command.split(' ').next().unwrap_or(command);
-    let unread = |error| unreadable(&format!("the account in {}", ground.region), error, word);
-    let (caller, parameters) = tokio::try_join!(
-        observe::caller(&ground.clients),
-        observe::parameters(&ground.clients, names, &[]),
-    )
-    .map_err(unread)?;
-    let place = ground.place(&caller);
-    let mut seen = observe::observe(&ground.clients, &place, names, parameters)
-        .await
-        .map_err(unread)?;
+    let (place, mut seen) = seen(&ground, names, word).await?;
     let observed = seen.remove(&name).unwrap_or_default();
     let (record, version) = match &observed.record {
         Some((Ok(record), version)) => (record.clone(), *version),

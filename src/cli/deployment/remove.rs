@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::apply::{Stop, Work, apply};
-use super::calls::{Ground, block_on, ground, unreadable};
+use super::calls::{Ground, block_on, ground, seen, unreadable};
 use super::confirm::confirm;
 use super::prepare::rfc3339;
 use super::provision::worse;
@@ -90,7 +90,7 @@ async fn remove(args: &DownArgs, context: &Context) -> Result<Ending, Failure> {
             continue;
         }
         let names: Vec<Name> = meant.iter().map(|one| one.name.clone()).collect();
-        let (place, mut seen) = match read(&ground, &names).await {
+        let (place, mut seen) = match seen(&ground, &names, "down").await {
             Ok(read) => read,
             // One account that cannot be read does not hurt the others.
             Err(failure) if many => {
@@ -157,7 +157,8 @@ async fn rest(
         if !missed || report.interrupted || stop.is_asked() {
             break;
         }
-        let Ok((place, mut seen)) = read(&going.ground, std::slice::from_ref(&going.name)).await else {
+        let Ok((place, mut seen)) = seen(&going.ground, std::slice::from_ref(&going.name), "down").await
+        else {
             break;
         };
         let observed = seen.remove(&going.name).unwrap_or_default();
@@ -206,23 +207,6 @@ fn work(one: &Going) -> Work {
         ids: std::collections::BTreeMap::new(),
         secret: None,
     }
-}
-
-async fn read(
-    ground: &Ground,
-    names: &[Name],
-) -> Result<(Place, std::collections::BTreeMap<Name, Observed>), Failure> {
-    let unread = |error| unreadable(&format!("the account in {}", ground.region), error, "down");
-    let (caller, parameters) = tokio::try_join!(
-        observe::caller(&ground.clients),
-        observe::parameters(&ground.clients, names, &[]),
-    )
-    .map_err(unread)?;
-    let place = ground.place(&caller);
-    let seen = observe::observe(&ground.clients, &place, names, parameters)
-        .await
-        .map_err(unread)?;
-    Ok((place, seen))
 }
 
 /// Finds the deployments whose lease is over.

@@ -128,16 +128,7 @@ fn image(record: &Record) -> String {
 /// Something else is under way, nothing was confirmed, or the record cannot be written.
 pub async fn over(reached: &Reached, change: &Change, context: &Context) -> Result<End, Failure> {
     let stop = Stop::listen(context);
-    let looks = reached.ask_all(&change.wanted, &Work::Look, &stop).await;
-    let silent: Vec<&Heard> = looks.iter().filter(|one| !one.is_done()).collect();
-    if !silent.is_empty() {
-        return Err(unheard(
-            reached,
-            change,
-            &silent,
-            "cannot be asked; nothing was changed",
-        ));
-    }
+    let looks = looked(reached, change, &change.wanted, &stop).await?;
     let answers: Vec<&Said> = looks.iter().filter_map(Heard::answer).collect();
     if let Standing::Another(what) = standing(change.why, &change.image(), &answers) {
         return Err(Failure::new(
@@ -295,9 +286,14 @@ async fn failed(
     ))
 }
 
-async fn back(reached: &Reached, change: &Change, context: &Context) -> Result<End, Failure> {
-    let stop = Stop::listen(context);
-    let looks = reached.ask_all(&reached.record, &Work::Look, &stop).await;
+/// Asks all hosts how far they are; one that does not say is an error, and nothing was changed.
+async fn looked(
+    reached: &Reached,
+    change: &Change,
+    record: &Record,
+    stop: &Stop,
+) -> Result<Vec<Heard>, Failure> {
+    let looks = reached.ask_all(record, &Work::Look, stop).await;
     let silent: Vec<&Heard> = looks.iter().filter(|one| !one.is_done()).collect();
     if !silent.is_empty() {
         return Err(unheard(
@@ -307,6 +303,12 @@ async fn back(reached: &Reached, change: &Change, context: &Context) -> Result<E
             "cannot be asked; nothing was changed",
         ));
     }
+    Ok(looks)
+}
+
+async fn back(reached: &Reached, change: &Change, context: &Context) -> Result<End, Failure> {
+    let stop = Stop::listen(context);
+    let looks = looked(reached, change, &reached.record, &stop).await?;
     let begun = looks
         .iter()
         .any(|one| one.answer().is_some_and(|said| said.upgrade.is_some()));
