@@ -36,18 +36,25 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from cborshim import CborShim
+from repairs import inventory, knobs
+from timely import Timely
 
 # Of services that others look into: before the first request of any.
-FIRST = ("iam", "ec2", "ssm")
+FIRST = ("iam", "ec2", "power", "ssm")
 
 # Service as moto names it -> module of its repairs.
 LATER = {
     "cloudwatch": "cloudwatch",
+    "efs": "efs",
+    "eks": "eks",
     "logs": "logs",
     "resourcegroupstaggingapi": "tagging",
     "servicequotas": "quotas",
     "sns": "sns",
 }
+
+# What tests say and ask of the bench itself.
+OURS = {"/bench/knobs": knobs.answer, "/bench/inventory": inventory.answer}
 
 
 def end_with_parent():
@@ -78,11 +85,12 @@ class OneAtATime:
 
     def __init__(self, app):
         self.app = app
-        self.lock = threading.Lock()
 
     def __call__(self, environ, start_response):
-        with self.lock:
+        with knobs.LOCK:
             try:
+                if environ.get("PATH_INFO") in OURS:
+                    return OURS[environ["PATH_INFO"]](environ, start_response)
                 return list(self.app(environ, start_response))
             except Exception as error:
                 text = f"<p>{escape(f'{type(error).__name__}: {error}')}</p>".encode()
@@ -102,7 +110,7 @@ def main():
     end_with_parent()
     for name in FIRST:
         repair(name)
-    app = OneAtATime(CborShim(DomainDispatcherApplication(repaired_app)))
+    app = OneAtATime(Timely(CborShim(DomainDispatcherApplication(repaired_app))))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     # Where moto calls itself.
     os.environ["MOTO_PORT"] = str(server.port)

@@ -29,6 +29,8 @@ part dpkg-dev dpkg-deb --version
 part openssl openssl version
 part util-linux nsenter --version
 part mount mount --version
+part fdisk sfdisk --version
+part xfsprogs mkfs.xfs -V
 
 set_up_python
 python=.venv/bin/python

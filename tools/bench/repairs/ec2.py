@@ -16,7 +16,7 @@ from moto.ec2.responses.instances import BLOCK_DEVICE_MAPPING_TEMPLATE, Instance
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping, get_prefix
 from moto.iam.exceptions import NotFoundException
 
-from . import replaces
+from . import launch_template, replaces
 
 USER_DATA_BYTES = 16384
 TOKEN_LENGTH = 64
@@ -44,6 +44,7 @@ def repair():
     guard_instance_states()
     guard_attributes()
     guard_security_groups()
+    launch_template.repair()
     filter_dict_attribute_mapping["client-token"] = "client_token"
 
 

@@ -18,8 +18,14 @@ MANAGED_POLICIES = {
     "CloudWatchAgentServerPolicy",
     "AmazonEKSClusterPolicy",
     "AmazonEKSWorkerNodePolicy",
+    "AmazonEKSWorkerNodeMinimalPolicy",
     "AmazonEKS_CNI_Policy",
     "AmazonEC2ContainerRegistryReadOnly",
+    "AmazonEC2ContainerRegistryPullOnly",
+    "AmazonEBSCSIDriverPolicy",
+    "AmazonEBSCSIDriverPolicyV2",
+    "AmazonEFSCSIDriverPolicy",
+    "AWSXrayWriteOnlyAccess",
 }
 
 # Name in the signature -> name in policies.
@@ -37,6 +43,14 @@ def repair():
     refuse_bad_documents()
     refuse_names_that_differ_in_case()
     list_instance_profiles_by_path()
+    # Service in front of amazonaws.com -> the end of its service-linked role's name.
+    models.SERVICE_NAME_CONVERSION.update(
+        {
+            "eks": "AmazonEKS",
+            "eks-nodegroup": "AmazonEKSNodegroup",
+            "elasticfilesystem": "AmazonElasticFileSystem",
+        }
+    )
 
 
 def keep_few_managed_policies():

@@ -1,4 +1,4 @@
-"""Service Quotas: the two that a deployment of hosts needs; moto knows those of VPC alone."""
+"""Service Quotas: those that a deployment needs; moto knows those of VPC alone."""
 
 from moto.servicequotas.models import ServiceQuotasBackend
 
@@ -22,6 +22,26 @@ QUOTAS = [
         50.0,
         None,
     ),
+    # https://docs.aws.amazon.com/general/latest/gr/eks.html
+    ("eks", "Amazon Elastic Kubernetes Service (Amazon EKS)", "L-1194D53C", "Clusters", 100.0, None),
+    (
+        "eks",
+        "Amazon Elastic Kubernetes Service (Amazon EKS)",
+        "L-6D54EA21",
+        "Managed node groups per cluster",
+        30.0,
+        None,
+    ),
+    (
+        "eks",
+        "Amazon Elastic Kubernetes Service (Amazon EKS)",
+        "L-BD136A63",
+        "Nodes per managed node group",
+        450.0,
+        None,
+    ),
+    # https://docs.aws.amazon.com/general/latest/gr/elasticfilesystem.html
+    ("elasticfilesystem", "Amazon Elastic File System (EFS)", "L-848C634D", "File systems per account", 1000.0, None),
 ]
 
 

@@ -9,11 +9,18 @@ from moto.ssm.exceptions import SSMException, ValidationException
 from moto.ssm.responses import SimpleSystemManagerResponse
 
 from . import replaces, run_command
+from .eks import catalog
 
 # The image is the one of amis.json.
 PARAMETERS = {
     "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id": "ami-00000000000024041",
 }
+# Image and release of EKS's nodes (https://docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html).
+NODES = "/aws/service/eks/optimized-ami/{}/amazon-linux-2023/x86_64/standard/recommended"
+for _version, _status, *_ in catalog.VERSIONS:
+    if _status != catalog.UNSUPPORTED:
+        PARAMETERS[f"{NODES.format(_version)}/image_id"] = catalog.IMAGE
+        PARAMETERS[f"{NODES.format(_version)}/release_version"] = catalog.release_version(_version)
 
 # Characters of a value; moto's default tier is the standard one.
 TIERS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8192}

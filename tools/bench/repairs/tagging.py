@@ -55,10 +55,18 @@ def tagged(backend):
     for secret in backend.secretsmanager_backend.secrets.values():
         tags = {tag["Key"]: tag["Value"] for tag in getattr(secret, "tags", None) or []}
         yield secret.arn, "secretsmanager:secret", tags
-    # Not imported for this alone.
-    if eks := sys.modules.get("moto.eks.models"):
-        for cluster in eks.eks_backends[backend.account_id][backend.region_name].clusters.values():
-            yield cluster.arn, "eks:cluster", cluster.tags or {}
+    # Not imported for this alone. Everything of EKS and EFS that has tags is listed
+    # (https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/supported-services.html).
+    if eks := sys.modules.get("repairs.eks.state"):
+        for thing in eks.backends[backend.account_id][backend.region_name].things():
+            if thing.arn:
+                yield thing.arn, f"eks:{thing.arn.split(':')[5].partition('/')[0]}", thing.tags
+    if efs := sys.modules.get("moto.efs.models"):
+        files = efs.efs_backends[backend.account_id][backend.region_name]
+        for kind, systems in (("file-system", files.file_systems_by_id), ("access-point", files.access_points)):
+            for name in systems:
+                tags = {tag["Key"]: tag["Value"] for tag in files.list_tags_for_resource(name)}
+                yield arn("elasticfilesystem", f"{kind}/{name}"), f"elasticfilesystem:{kind}", tags
 
 
 def fits(kind, tags, tag_filters, types):

@@ -149,3 +149,19 @@ def doctor_on_the_host(world, binary):
     check("docker start" in checks["RUNNER-CONTAINER"]["remedy"]["command"], f"its remedy: {checks['RUNNER-CONTAINER']}")
     verdict, checks = look("--fix", "--yes")
     check(verdict == "clean", f"mended: {[row for row in checks.values() if row['status'] not in ('ok', 'skipped')]}")
+
+
+@fault
+def doctor_on_a_full_disk(world, binary):
+    """The disk is full while the runner is online: `doctor` names it, and is content when there is room."""
+    world.mebibytes = 4000
+    patient = Patient(world, binary)
+    guest = patient.guest
+    guest.sh("systemctl stop dataops-infra-disk-guard.timer")
+    guest.disk.fill()
+    patient.ill("a full disk", {"HOST-DISK-SPACE": ("failed", "")}, only=False)
+    guest.disk.free()
+    guest.sh("systemctl start dataops-infra-disk-guard.timer")
+    until("recovery of a full disk", 200, lambda: patient.doctor()[0] == 0, 2)
+    ended = patient.deployment.run("down", "--yes", "--output", "json")
+    check(ended.code == 0, f"down: {ended}")

@@ -28,6 +28,7 @@ class Cloud:
             "PATH": os.environ["PATH"],
             "PYTHONDONTWRITEBYTECODE": "1",
             "BENCH_RUN_COMMAND": str(PROGRAM),
+            "BENCH_POWER": str(folder / "guests"),
             "HOSTBENCH_FOLDER": str(folder),
         }
         self.process = subprocess.Popen(
@@ -97,12 +98,12 @@ class Cloud:
 
 
 class Follower(threading.Thread):
-    """Does with guests what EC2 does with instances: boots, stops and ends them, as the emulator says."""
+    """Does with guests what EC2 does with instances: boots, stops and ends them, as the emulator says; their disks grow."""
 
-    def __init__(self, cloud, launch):
-        """`launch(instance)` returns a guest that was booted."""
+    def __init__(self, cloud, launch, change):
+        """`launch(instance)` returns a guest that was booted; `change(guest, instance)` makes it what it is when it starts."""
         super().__init__(daemon=True)
-        self.cloud, self.launch = cloud, launch
+        self.cloud, self.launch, self.change = cloud, launch, change
         self.guests = {}
         self.trouble = None
         self.paused = False
@@ -114,6 +115,7 @@ class Follower(threading.Thread):
                 if not self.paused:
                     for instance in self.cloud.instances():
                         self.follow(instance)
+                    self.grow()
             except Exception as error:  # noqa: BLE001: whoever waits must hear of it
                 self.trouble = error
                 say(f"the hosts no longer follow: {type(error).__name__}: {error}")
@@ -126,9 +128,18 @@ class Follower(threading.Thread):
         guest = self.guests.get(name)
         if state == "running" and guest is None:
             self.guests[name] = self.launch(instance)
-        elif state == "running" and not guest.runs and not guest.held:
-            say(f"{name} is started")
+        elif state in ("pending", "running") and guest and not guest.runs and not guest.held:
+            say(f"{name} is started as {instance['InstanceType']}")
+            self.change(guest, instance)
             guest.boot()
-        elif state in ("stopped", "terminated") and guest and guest.runs:
+        elif state in ("stopping", "stopped", "terminated") and guest and guest.runs:
             say(f"{name} is {state}: power off")
             guest.power_off()
+
+    def grow(self):
+        """Gives each disk the size of its volume."""
+        for volume in self.cloud.client("ec2").describe_volumes()["Volumes"] if self.guests else ():
+            guest = self.guests.get(volume["Attachments"][0]["InstanceId"]) if volume["Attachments"] else None
+            if guest and guest.partitioned and guest.disk.mebibytes < volume["Size"] << 10:
+                say(f"the disk of {guest.name} grows to {volume['Size']} GiB")
+                guest.disk.grow(volume["Size"] << 10)

@@ -1,8 +1,13 @@
 """A disk for a guest, of any size, which can be filled and freed from outside."""
 
 import os
+import subprocess
+from pathlib import Path
 
 from .shell import run
+
+# Number of CAP_SYS_RESOURCE, without which the kernel lets no mounted ext4 grow.
+SYS_RESOURCE = 24
 
 
 class Disk:
@@ -15,9 +20,21 @@ class Disk:
         place.mkdir(parents=True)
         with self.file.open("wb") as file:
             file.truncate(mebibytes << 20)
+        self._mount()
+
+    def _mount(self):
         # Nothing kept for root: a bootstrap is root.
         run("mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", self.file)
-        run("mount", "-o", "loop", self.file, place)
+        run("mount", "-o", "loop", self.file, self.place)
+
+    @property
+    def mebibytes(self):
+        """Its size."""
+        return self.file.stat().st_size >> 20
+
+    def grow(self, mebibytes):
+        """Makes the disk larger, and nothing on it."""
+        os.truncate(self.file, mebibytes << 20)
 
     def fill(self, left=0):
         """Leaves so many MiB free, or nothing at all."""
@@ -42,3 +59,30 @@ class Disk:
         """Takes it away."""
         run("umount", "--lazy", self.place, check=False)
         self.file.unlink(missing_ok=True)
+
+
+def grows():
+    """Returns a kind of file system that this machine's kernel lets grow while it is mounted: ext4 as Ubuntu's, else XFS."""
+    held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))
+    return "ext4" if int(held.split()[1], 16) >> SYS_RESOURCE & 1 else "xfs"
+
+
+class Partitioned(Disk):
+    """A disk with a table of partitions, of which the first is a system's root, as a cloud image has it."""
+
+    def _mount(self):
+        self.kind = grows()
+        run("sfdisk", "--quiet", self.file, input="label: gpt\nstart=2048\n")
+        # A kernel may know no table by itself; what is said of partitions it takes.
+        self.device = run("losetup", "--find", "--show", "--partscan", self.file).strip()
+        self.partition = self.device + "p1"
+        subprocess.run(["partx", "--add", self.device], stderr=subprocess.DEVNULL, check=False)
+        how = {"ext4": ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0"], "xfs": ["mkfs.xfs", "-q", "-f"]}[self.kind]
+        run(*how, self.partition)
+        run("mount", self.partition, self.place)
+        # It goes with whoever uses it last, also when that one is killed.
+        run("losetup", "--detach", self.device)
+
+    def grow(self, mebibytes):
+        super().grow(mebibytes)
+        run("losetup", "--set-capacity", self.device)

@@ -3,6 +3,7 @@
 import re
 import time
 
+from . import clock
 from .deployment import CONFIG, NAME, Deployment, check
 from .shell import say, until
 
@@ -26,9 +27,15 @@ def hasty(root):
         (folder / "hasty.conf").write_text(text)
 
 
-def begin(world, binary, token=None, options=()):
-    """Starts `up`; returns the deployment, the run and the guest."""
-    world.prepare = hasty
+def begin(world, binary, token=None, options=(), prepare=None):
+    """Starts `up`; returns the deployment, the run and the guest, whose disk `prepare(root)` changes before it boots."""
+
+    def prepared(root):
+        hasty(root)
+        if prepare:
+            prepare(root)
+
+    world.prepare = prepared
     deployment = Deployment(world, binary, token, options)
     up = deployment.start_up()
     return deployment, up, deployment.host(up)
@@ -161,8 +168,8 @@ def wrong_token(world, binary):
     calls = world.platform.counts().get("POST /api/v4/runners 403")
     check(calls == 1, f"the platform is not asked about the same token again: {calls}")
     deployment.token.write_text(world.platform.registration_token())
-    # The report of the failure is still there when this run begins; the host tries again by itself.
-    deployment.end(deployment.start_up(), 120)
+    # The report of the failure is still there when this run begins; the host is told to try again.
+    online(deployment, deployment.start_up(), guest)
     recovered(deployment, guest)
     removed(deployment)
 
@@ -416,12 +423,45 @@ def online_twice(deployment, up, world):
 
 
 @fault
-def clock_is_wrong(world, binary):
-    """AWS refuses what the host signs, as it does with a wrong clock: the host says so on its console and in its log."""
-    body = '{"__type":"InvalidSignatureException","message":"Signature expired: 20200101T000000Z is now earlier than 20260101T000000Z"}'
-    world.front.rule(r"ssm\..*", r".", "status", 400, body=body)
-    deployment, up, guest = begin(world, binary)
+def clock_is_ahead(world, binary):
+    """The clock is an hour ahead, so AWS refuses what the host signs; it lets the service that keeps the time set it."""
+    world.clock = "+3600"
+
+    def kept(root):
+        """Plays the service: it sets the clock when it is started."""
+        (root / "etc/systemd/system/chrony.service").write_text(
+            f"[Service]\nType=oneshot\nExecStart=/bin/rm -f /{clock.WRONG}\n"
+        )
+
+    deployment, up, guest = begin(world, binary, prepare=kept)
     until("word of the clock", 200, lambda: "the clock of this host is wrong" in guest.log())
-    world.front.heal()
     online(deployment, up, guest)
+    check("Signature not yet current" in guest.log(), "AWS has refused it")
+    check(not guest.read(clock.WRONG), "the clock is right now")
+    removed(deployment)
+
+
+@fault
+def clock_is_behind(world, binary):
+    """The clock is an hour behind and nothing keeps it: the console and `up` say so, `doctor` names it, and what it advises mends it."""
+    world.clock = "-3600"
+
+    def kept(root):
+        """Plays the service, which is not switched on."""
+        (root / "etc/systemd/system/chrony.service").write_text("[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n")
+        program = root / "usr/bin/chronyc"
+        program.write_text(f"#!/bin/sh\n[ \"$1\" = makestep ] && rm -f /{clock.WRONG}\n")
+        program.chmod(0o755)
+
+    deployment, up, guest = begin(world, binary, options=["--wait-minutes", "2"], prepare=kept)
+    ended = told(deployment, up, "clock of this host is wrong")
+    check("Signature expired" in guest.log(), f"AWS has refused it: {ended}")
+    found = deployment.run("doctor", "--output", "json", "--timeout", "30")
+    row = next(row for row in found.json["checks"] if row["code"] == "HOST-CLOCK")
+    say(f"doctor: {row['status']} {row['evidence']}; {row['remedy']}")
+    check(found.code == 4 and row["status"] == "failed" and re.search(r"3[56]\d\d s behind", row["evidence"]), f"doctor: {found}")
+    guest.sh("systemctl enable --now chrony; chronyc makestep")
+    online(deployment, deployment.start_up(), guest)
+    found = deployment.run("doctor", "--output", "json", "--check", "HOST-CLOCK")
+    check(found.code == 0, f"doctor, once it is mended: {found}")
     removed(deployment)

@@ -1,7 +1,8 @@
 """One host: a Debian system booted in systemd-nspawn, with real cloud-init and a real Docker engine.
 
-It sees cgroup v2 without controllers, has no kernel, no disk and no interface set-up of its own, and lacks a few
-capabilities: privileged containers, memory limits and growing a disk cannot be shown with it.
+It sees cgroup v2 without controllers, has no kernel and no interface set-up of its own, and lacks a few capabilities:
+privileged containers and memory limits cannot be shown with it. Its root is an overlay, unless it is to have a disk of its own
+with a partition, which can grow.
 """
 
 import os
@@ -9,7 +10,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from .disk import Disk
+from .disk import Disk, Partitioned
 from .shell import Failed, run, say, until
 
 # Where everything that guests talk to is; the metadata service has its own.
@@ -30,7 +31,7 @@ def own_group(name):
 class Guest:
     """A host with its disk, which outlives reboots."""
 
-    def __init__(self, name, number, image, folder, prepare=None):
+    def __init__(self, name, number, image, folder, prepare=None, partitioned=False):
         """`prepare(root)` changes the file system before the first boot."""
         self.name = name
         self.number = number
@@ -38,8 +39,10 @@ class Guest:
         self.image = Path(image)
         self.folder = Path(folder) / name
         self.root = self.folder / "root"
-        self.console = self.folder / "console.log"
+        # Not on the guest's own disk: when that is full, what is said would end the guest.
+        self.console = self.folder.parent / f"{name}.console.log"
         self.prepare = prepare
+        self.partitioned = partitioned
         self.disk = None
         self.process = None
         self.init = None
@@ -48,16 +51,26 @@ class Guest:
         self.held = False
 
     @property
+    def power(self):
+        """A file that is there while it is on, with the number of its first process: for Run Command and the emulator."""
+        return self.folder / "init"
+
+    @property
     def runs(self):
         """Whether it is switched on."""
         return self.process is not None and self.process.poll() is None
 
     def make(self, user_data, meta_data, mebibytes):
-        """Makes its disk: the image, an overlay, and the seed that cloud-init reads."""
-        self.disk = Disk(self.folder, mebibytes)
-        for part in "upper", "work", "root", "docker", "containerd":
-            (self.folder / part).mkdir(parents=True)
-        self._mount()
+        """Makes its disk: the image, or an overlay on it, and the seed that cloud-init reads."""
+        if self.partitioned:
+            self.folder.mkdir(parents=True)
+            self.disk = Partitioned(self.root, mebibytes)
+            run("cp", "-a", "--reflink=auto", f"{self.image}/root/.", self.root)
+        else:
+            self.disk = Disk(self.folder, mebibytes)
+            for part in "upper", "work", "root", "docker", "containerd":
+                (self.folder / part).mkdir(parents=True)
+            self._mount()
         seed = self.root / "var/lib/cloud/seed/nocloud"
         seed.mkdir(parents=True)
         (seed / "user-data").write_bytes(user_data)
@@ -92,6 +105,13 @@ class Guest:
         run(*inside, "link", "set", "host0", "up")
         run(*inside, "route", "add", "default", "via", peer)
 
+    def _binds(self):
+        """What it sees of this machine's file system."""
+        if self.partitioned:
+            return [f"--bind={self.disk.device}", f"--bind={self.disk.partition}"]
+        # The upper directory of an overlay cannot be on an overlay.
+        return [f"--bind={self.folder}/{part}:/var/lib/{part}" for part in ("docker", "containerd")]
+
     def cable(self, plugged):
         """Pulls the cable, or plugs it in again."""
         run("ip", "link", "set", f"g{self.number}", "up" if plugged else "down")
@@ -116,13 +136,11 @@ class Guest:
             "--resolv-conf=off",
             "--timezone=off",
             "--link-journal=no",
-            "--console=pipe",
+            "--console=read-only",
             f"--network-namespace-path=/run/netns/{self.name}",
             "--capability=CAP_NET_ADMIN",
             "--system-call-filter=add_key keyctl bpf",
-            # The upper directory of an overlay cannot be on an overlay.
-            f"--bind={self.folder}/docker:/var/lib/docker",
-            f"--bind={self.folder}/containerd:/var/lib/containerd",
+            *self._binds(),
             "--boot",
         ]
         group = f"hostbench-{self.folder.parent.parent.name}-{self.number}"
@@ -139,7 +157,7 @@ class Guest:
                 preexec_fn=lambda: own_group(group),
             )
         self.init = until(f"first process of {self.name}", 30, self._first_process, 0.05)
-        (self.folder / "init").write_text(str(self.init))
+        self.power.write_text(str(self.init))
 
     def _first_process(self):
         if not self.runs:
@@ -182,6 +200,7 @@ class Guest:
         if self.process:
             self.process.wait()
         self.process = self.init = None
+        self.power.unlink(missing_ok=True)
         run("ip", "link", "del", f"g{self.number}", check=False)
         run("ip", "netns", "del", self.name, check=False)
 
@@ -233,6 +252,7 @@ class Guest:
     def destroy(self):
         """Takes it down and its disk away."""
         self.kill()
-        run("umount", "--lazy", self.root, check=False)
+        if not self.partitioned:
+            run("umount", "--lazy", self.root, check=False)
         if self.disk:
             self.disk.close()

@@ -169,3 +169,69 @@ def upgrade_with_a_new_token(world, binary):
     check(len(world.platform.runners()[0]["managers"]) == 1, f"one manager: {world.platform.runners()}")
     gone(host, "manager")
     check(not world.platform.runners()[0]["managers"], "the manager is removed")
+
+
+@fault
+def resize(world, binary):
+    """Another type by a stop and a start, a larger disk whose partition and file system grow; one registration all along."""
+    world.partitioned = True
+    host = Host(world, binary)
+    guest = host.guest
+    say(f"the root of the guest is {guest.disk.kind} on {guest.disk.partition}")
+
+    def gib():
+        size = guest.sh("df -B1 --output=size,source /").split("\n")[1].split()
+        check(size[1] == guest.disk.partition, f"the root is on the partition: {size}")
+        return int(size[0]) / 2**30
+
+    def in_metadata():
+        ask = "http://169.254.169.254/latest"
+        return guest.sh(
+            f"t=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {ask}/api/token); "
+            f'curl -sf -H "X-aws-ec2-metadata-token: $t" {ask}/meta-data/instance-type'
+        ).strip()
+
+    check(280 < gib() < 300 and in_metadata() == "c5.large", f"before: {gib()} GiB, {in_metadata()}")
+    ended = host.running("sleep 8")
+    words = ["resize", "--instance-type", "c5.xlarge", "--disk-gib", "400", *YES]
+    done = host.does(*words, status="resized", seconds=900)
+    check(host.status(ended) == "success", f"the job ended by itself: {host.status(ended)}")
+    check(guest.boots == 2 and in_metadata() == "c5.xlarge", f"{guest.boots} boots, as {in_metadata()}")
+    check(gib() > 380, f"the file system has {gib():.1f} GiB: {done}")
+    check("the clock" not in guest.log() and guest.log().count(", again run") == 1, "the script of each boot has run")
+    whole(host, "after another type and a larger disk")
+    # Whether the file system has grown too is looked at again, and nothing else; the boot's own script may still be at work.
+    again = host.does(*words)
+    steps = {step["address"] for step in again.json["steps"]}
+    check({"host-grow"} <= steps <= {"host-volume-ready", "host-grow", "online"}, f"again: {again}")
+
+    # Stopped and started by somebody, past this program.
+    ec2 = world.cloud.client("ec2")
+    ec2.stop_instances(InstanceIds=[guest.name])
+    until("end of the guest", 60, lambda: not guest.runs)
+    until("stop of the instance", 20, lambda: world.cloud.instances()[0]["State"]["Name"] == "stopped")
+    host.does("status", "--output", "json", code=4)
+    host.does("up", "ec2", *YES)
+    check(guest.boots == 3, f"{guest.boots} boots")
+    whole(host, "after a stop past this program")
+
+    # AWS changes a volume only every six hours, and nothing is stopped for what it refuses.
+    soon = host.does("resize", "--instance-type", "c5.large", "--disk-gib", "500", *YES, code=1)
+    check("six hours" in soon.stderr, f"the refusal is told: {soon}")
+    settled(host, "dataopslive/dataops-runner:latest")
+    check(guest.boots == 3, f"{guest.boots} boots")
+    host.does("resize", "--instance-type", "c5.large", "--disk-gib", "400", *YES, status="resized", seconds=900)
+    check(gib() > 380 and in_metadata() == "c5.large", f"{gib()} GiB, {in_metadata()}")
+    whole(host, "after the type of before")
+    gone(host, "runner")
+
+
+def whole(host, when):
+    """It is online, registered once, runs a job, and `doctor` finds nothing."""
+    settled(host, "dataopslive/dataops-runner:latest")
+    host.deployment.check_job()
+    host.deployment.publish_as_ec2()
+    ended = host.deployment.run("doctor", "--output", "json", "--timeout", "20")
+    found = [row for row in ended.json["checks"] if row["status"] not in ("ok", "skipped")]
+    check(ended.code == 0, f"doctor {when}: exit {ended.code}, {found}")
+    check(host.world.platform.counts()["POST /api/v4/runners 201"] == 1, "registered once")

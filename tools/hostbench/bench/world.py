@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import clock
 from .authority import Authority
 from .cloud import REPOSITORY, Cloud, Follower
 from .front import Files, Front, Hub, Plain, WayOut
@@ -38,7 +39,7 @@ class World:
         self.folder = Path(os.environ["HOSTBENCH_FOLDER"])
         self.number = 0
         self._network()
-        self.authority = Authority(self.folder / "authority")
+        self.authority = Authority(self.folder / "authority", self.image)
         self.front = Front()
         self.metadata = Metadata()
         self.registry = Registry(self.folder / "registry", store)
@@ -55,7 +56,11 @@ class World:
         self.booted = lambda _guest: None
         # Size of their disks; none: as the account has it. They are sparse.
         self.mebibytes = None
-        self.hosts = Follower(self.cloud, self.launch)
+        # Whether they have a disk with a partition, which can grow, instead of an overlay; making one takes longer.
+        self.partitioned = False
+        # How wrong their clock is, such as `-3600`.
+        self.clock = None
+        self.hosts = Follower(self.cloud, self.launch, self.change)
 
     def _network(self):
         """Gives the services their addresses; what `up` runs in is this machine, so it finds them by name too."""
@@ -93,7 +98,7 @@ class World:
         """Boots a host for an instance."""
         name = instance["InstanceId"]
         self.number += 1
-        guest = Guest(name, self.number, self.image, self.folder / "guests", self._prepare)
+        guest = Guest(name, self.number, self.image, self.folder / "guests", self._prepare, self.partitioned)
         role = self.cloud.role(instance)
         data = self.cloud.user_data(name)
         self.metadata.set(
@@ -119,6 +124,10 @@ class World:
         self.booted(guest)
         return guest
 
+    def change(self, guest, instance):
+        """What an instance is from its next start on."""
+        self.metadata.instances[guest.address]["type"] = instance["InstanceType"]
+
     def _size(self, instance):
         """Returns the MiB of an instance's root volume."""
         volumes = [it["Ebs"]["VolumeId"] for it in instance["BlockDeviceMappings"]]
@@ -130,6 +139,8 @@ class World:
             trusted.write(self.authority.certificate.read_text())
         kept = root / "usr/local/share/ca-certificates/bench.crt"
         kept.write_text(self.authority.certificate.read_text())
+        if self.clock:
+            clock.wrong(root, self.clock)
         self.prepare(root)
 
     def program(self, binary, *arguments, log=None):
