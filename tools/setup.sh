@@ -52,3 +52,9 @@ set_up_python() {
         fi
     fi
 }
+
+# The programs of the cluster that stands in for EKS; minutes the first time on a machine, and none after.
+set_up_cluster() {
+    local said
+    said=$(tools/k8sbench/build) || missing "${said##*$'\n'}"
+}

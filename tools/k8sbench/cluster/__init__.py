@@ -1,0 +1,1 @@
+"""A Kubernetes cluster for tests: real servers, played nodes. `../main.py` starts it."""
