@@ -1,13 +1,13 @@
 //! The engine's cloud: the calls behind each operation on one deployment.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::clients::Clients;
 use super::command::{self, Ping, State};
 use super::error::{CallError, Refusal};
 use super::instance::Earnest;
-use super::{alarm, dashboard, instance, logs, observe, parameter, role, security_group, topic};
+use super::{alarm, dashboard, eks, instance, logs, observe, parameter, role, security_group, topic};
 use crate::domain::deployment::down::{self, Removal};
 use crate::domain::deployment::drained::Drained;
 use crate::domain::deployment::name::{Host, Name, Place};
@@ -30,11 +30,30 @@ use crate::engine::port::{Cloud, Done, Found, Ids, Sight};
 /// What is said when another run has removed the record meanwhile.
 pub const RECORD_GONE: &str = "the deployment's record is gone";
 
-/// Lines of the console that are shown while a host is waited for.
-const CONSOLE_LINES: usize = 1;
+/// Lines at the end of the console that are looked through while a host is waited for; one of them is shown.
+const CONSOLE_LINES: usize = 40;
+
+/// What a host says on its console where its reports do not reach AWS (`templates/host/user-data.sh`), and which is shown rather
+/// than the last line.
+const TELLING: &[&str] = &["the clock of this host is wrong", "error: "];
 
 /// Looks after which what should be gone is taken for something new; they take six seconds.
 const LOOKS_AFTER: usize = 8;
+
+/// How long a host that failed before this run has to try again: it does so every two minutes by itself
+/// (`templates/host/user-data.sh`), and at once where Systems Manager reaches it.
+const AGAIN: Duration = Duration::from_mins(3);
+
+/// What a host had reported before this run, or before this run started it.
+#[derive(Debug)]
+struct Former {
+    /// The report, where what it says is no news.
+    text: Option<String>,
+    /// Whether this run has started the host since: then it is on its way, whatever it said.
+    started: bool,
+    seen: Instant,
+    asked: bool,
+}
 
 /// A deployment and the clients to reach it.
 #[derive(Debug)]
@@ -48,6 +67,16 @@ pub struct Deployed {
     drains: tokio::sync::Mutex<BTreeMap<String, String>>,
     /// Looks at hosts so far, for what is not asked each time.
     looks: std::sync::atomic::AtomicUsize,
+    /// Hosts that this run launched: what they say is of this run.
+    launched: tokio::sync::Mutex<BTreeSet<String>>,
+    /// What each instance had reported when this run first looked.
+    former: tokio::sync::Mutex<BTreeMap<String, Former>>,
+    /// What each host last said on its console.
+    console: tokio::sync::Mutex<BTreeMap<Host, String>>,
+    /// What stands in the cluster, for a deployment on EKS.
+    inside: eks::inside::Inside,
+    /// Changes that EKS carries out.
+    updates: eks::update::Updates,
 }
 
 impl Deployed {
@@ -61,6 +90,22 @@ impl Deployed {
             secret,
             drains: tokio::sync::Mutex::default(),
             looks: std::sync::atomic::AtomicUsize::new(0),
+            launched: tokio::sync::Mutex::default(),
+            former: tokio::sync::Mutex::default(),
+            console: tokio::sync::Mutex::default(),
+            inside: eks::inside::Inside::default(),
+            updates: eks::update::Updates::default(),
+        }
+    }
+
+    fn scene(&self) -> eks::Scene<'_> {
+        eks::Scene {
+            clients: &self.clients,
+            place: &self.place,
+            record: &self.record,
+            owner: &self.owner,
+            secret: self.secret.as_ref(),
+            updates: &self.updates,
         }
     }
 
@@ -110,6 +155,7 @@ impl Deployed {
             Earnest::Real,
         )
         .await?;
+        self.launched.lock().await.insert(id.clone());
         let rung = launch.ladder.get(launch.from);
         let first = launch.ladder.first();
         let notes = match (rung, first) {
@@ -319,13 +365,30 @@ impl Deployed {
             .map(|parameter| Report::read(&parameter.value));
         let report = report.filter(|report| report.is_of(&self.owner.generation, Some(&id)));
         let stage = report.as_ref().map_or("waiting", |report| report.stage.as_str());
-        if online && stage == "failed" {
-            let report = report.unwrap_or_default();
-            return Ok(Sight::Never(format!(
-                "the host failed at {}: {}",
-                report.failed_stage.as_deref().unwrap_or("an unknown stage"),
-                report.detail.as_deref().unwrap_or("it gives no reason")
-            )));
+        if online {
+            let said = report.as_ref().map(|_| parameters[&names[1]].value.as_str());
+            let former = self.is_former(host, it, said, stage == "failed").await;
+            if let (Some(report), "failed") = (&report, stage) {
+                let why = format!(
+                    "the host failed at {}: {}",
+                    report.failed_stage.as_deref().unwrap_or("an unknown stage"),
+                    report.detail.as_deref().unwrap_or("it gives no reason")
+                );
+                return Ok(if former {
+                    Sight::NotYet(format!(
+                        "{id} is {} and is to try again; before this run {why}",
+                        it.state
+                    ))
+                } else {
+                    Sight::Never(why)
+                });
+            }
+            if former {
+                return Ok(Sight::NotYet(format!(
+                    "{id} is {} and has said nothing since it was started",
+                    it.state
+                )));
+            }
         }
         if it.state == "running" && (!online || stage == "online") {
             let detail = report
@@ -342,13 +405,65 @@ impl Deployed {
         if it.state == "running" && looks % 6 == 5 {
             // The console is minutes behind and only evidence: that it cannot be read is no failure.
             if let Ok(lines) = instance::console(&self.clients, &id, CONSOLE_LINES).await
-                && let [line] = lines.as_slice()
+                && let Some(line) = told_on_console(&lines)
             {
-                let line: String = line.chars().take(160).collect();
-                evidence.push_str(&format!("; console: {line}"));
+                self.console
+                    .lock()
+                    .await
+                    .insert(host, line.chars().take(160).collect());
             }
         }
+        if let Some(line) = self.console.lock().await.get(&host) {
+            evidence.push_str(&format!("; console: {line}"));
+        }
         Ok(Sight::NotYet(evidence))
+    }
+
+    /// Whether what a host says is from before: a failure that this run has not seen happen, or anything that was said before
+    /// this run started the host. One that has failed is told to try again, once.
+    async fn is_former(&self, host: Host, it: &Instance, said: Option<&str>, failed: bool) -> bool {
+        let of_this_run = self.launched.lock().await.contains(&it.id);
+        let asks = {
+            let mut all = self.former.lock().await;
+            let former = all.entry(it.id.clone()).or_insert_with(|| Former {
+                text: said.filter(|_| failed && !of_this_run).map(str::to_owned),
+                started: false,
+                seen: Instant::now(),
+                asked: false,
+            });
+            if said.is_none() || former.text.as_deref() != said {
+                return false;
+            }
+            if former.started {
+                return true;
+            }
+            if former.seen.elapsed() >= AGAIN {
+                return false;
+            }
+            it.state == "running" && !std::mem::replace(&mut former.asked, true)
+        };
+        if asks {
+            // One that cannot be asked tries again by itself.
+            let _ = self.begin(host, &it.id, &Work::Again).await;
+        }
+        true
+    }
+
+    /// Starts an instance; what its host has said before is no news from then on.
+    async fn start(&self, id: &str, ids: &Ids) -> Result<(), CallError> {
+        let mut hosts = Host::all(self.record.spec.count).into_iter();
+        if let Some(host) = hosts.find(|host| ids.get(&host.address("host")).is_some_and(|it| it == id)) {
+            let name = self.name().report(host);
+            let read = parameter::read(&self.clients, std::slice::from_ref(&name), false).await?;
+            let former = Former {
+                text: read.get(&name).map(|parameter| parameter.value.clone()),
+                started: true,
+                seen: Instant::now(),
+                asked: false,
+            };
+            self.former.lock().await.insert(id.to_owned(), former);
+        }
+        instance::start(&self.clients, id).await
     }
 
     /// Whether there is something left that goes by a call, not by waiting.
@@ -364,6 +479,12 @@ impl Deployed {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the line of a console that says most.
+fn told_on_console(lines: &[String]) -> Option<&String> {
+    let telling = |line: &&String| TELLING.iter().any(|text| line.contains(text));
+    lines.iter().rev().find(telling).or(lines.last())
 }
 
 /// Returns what a pipeline may want to know of a host.
@@ -409,7 +530,8 @@ impl Cloud for Deployed {
             }
             Operation::DeleteToken => parameter::delete(clients, &name.token()).await?,
             Operation::CreateRole { trust } => {
-                role::create_role(clients, &self.role(), trust, &self.tags("role")).await?;
+                let what = "Host of a DataOps Runner, made by dataops-infra";
+                role::create_role(clients, &self.role(), what, trust, &self.tags("role")).await?;
             }
             Operation::UpdateTrust { trust } => role::update_trust(clients, &self.role(), trust).await?,
             Operation::PutRolePolicy { policy } => role::put_policy(clients, &self.role(), policy).await?,
@@ -423,7 +545,8 @@ impl Cloud for Deployed {
             Operation::DeleteInstanceProfile => role::delete_profile(clients, &self.role()).await?,
             Operation::CreateSecurityGroup { vpc } => {
                 let tags = self.tags("security-group");
-                let id = security_group::create(clients, &name.security_group(), vpc, &tags).await?;
+                let what = "Host of a DataOps Runner: nothing in, everything out";
+                let id = security_group::create(clients, &name.security_group(), what, vpc, &tags).await?;
                 return Ok(Done {
                     id: Some(id),
                     ..Done::default()
@@ -466,7 +589,7 @@ impl Cloud for Deployed {
             Operation::Unsubscribe { arn } => topic::unsubscribe(clients, arn).await?,
             Operation::DeleteTopic => topic::delete(clients, &self.topic()).await?,
             Operation::Launch(launch) => return self.launch(launch, ids).await,
-            Operation::Start { instance } => instance::start(clients, instance).await?,
+            Operation::Start { instance } => self.start(instance, ids).await?,
             Operation::SetMetadata { instance } => instance::set_metadata(clients, instance).await?,
             Operation::SetSecurityGroups { instance } => {
                 let group = ids.get("security-group").map_or("", String::as_str);
@@ -531,11 +654,15 @@ impl Cloud for Deployed {
             | Operation::WaitStopped { .. }
             | Operation::WaitVolume { .. }
             | Operation::VerifyGone(_) => {}
+            Operation::Eks(operation) => return Box::pin(eks::perform(&self.scene(), operation, ids)).await,
+            Operation::Cluster(operation) => {
+                return Box::pin(self.inside.perform(&self.scene(), operation, ids)).await;
+            }
         }
         Ok(Done::default())
     }
 
-    async fn look(&self, operation: &Operation, _ids: &Ids) -> Result<Found, CallError> {
+    async fn look(&self, operation: &Operation, ids: &Ids) -> Result<Found, CallError> {
         let clients = &self.clients;
         let name = self.name();
         match operation {
@@ -593,8 +720,13 @@ impl Cloud for Deployed {
                 let made = instances
                     .into_iter()
                     .find(|instance| Some(&instance.it.client_token) == token && !instance.it.is_gone());
+                if let Some(made) = &made {
+                    self.launched.lock().await.insert(made.it.id.clone());
+                }
                 Ok(made.map_or(Found::Absent, |instance| Found::Ours(Some(instance.it.id))))
             }
+            Operation::Eks(operation) => Box::pin(eks::look(&self.scene(), operation, ids)).await,
+            Operation::Cluster(operation) => Box::pin(self.inside.look(&self.scene(), operation, ids)).await,
             // The rest can be done again without harm.
             _ => Ok(Found::Absent),
         }
@@ -648,6 +780,8 @@ impl Cloud for Deployed {
                     Some(found) => Sight::NotYet(format!("{instance} is {}", found.it.state)),
                 })
             }
+            Operation::Eks(operation) => Box::pin(eks::watch(&self.scene(), operation, ids)).await,
+            Operation::Cluster(operation) => Box::pin(self.inside.watch(&self.scene(), operation, ids)).await,
             Operation::WaitVolume { volume, gib } => {
                 let (change, is) = tokio::join!(
                     instance::modification(&self.clients, volume),

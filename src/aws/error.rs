@@ -35,11 +35,20 @@ const REFUSALS: &[(Refusal, &[&str])] = &[
             "InvalidPermission.Duplicate",
             "ParameterAlreadyExists",
             "ResourceAlreadyExistsException",
+            "FileSystemAlreadyExists",
+            "InvalidLaunchTemplateName.AlreadyExistsException",
+            "MountTargetConflict",
         ],
     ),
     (
         Refusal::Missing,
         &[
+            "FileSystemNotFound",
+            "InvalidLaunchTemplateId.NotFound",
+            "InvalidLaunchTemplateName.NotFoundException",
+            "MountTargetNotFound",
+            "SecurityGroupNotFound",
+            "SubnetNotFound",
             "DashboardNotFoundError",
             "InvalidAMIID.NotFound",
             "InvalidGroup.NotFound",
@@ -70,9 +79,12 @@ const REFUSALS: &[(Refusal, &[&str])] = &[
             "DeleteConflict",
             "DependencyViolation",
             "EntityTemporarilyUnmodifiable",
+            "FileSystemInUse",
+            "IncorrectFileSystemLifeCycleState",
             "IncorrectInstanceState",
             "OperationAbortedException",
             "ResourceInUse",
+            "ResourcePropagationDelayException",
         ],
     ),
     (
@@ -87,11 +99,14 @@ const REFUSALS: &[(Refusal, &[&str])] = &[
     (
         Refusal::Quota,
         &[
+            "FileSystemLimitExceeded",
+            "NetworkInterfaceLimitExceeded",
             "InstanceLimitExceeded",
             "LimitExceeded",
             "LimitExceededException",
             "ParameterLimitExceeded",
             "ResourceLimitExceeded",
+            "ResourceLimitExceededException",
             "SecurityGroupLimitExceeded",
             "VcpuLimitExceeded",
             "VolumeLimitExceeded",
@@ -119,8 +134,62 @@ const REFUSALS: &[(Refusal, &[&str])] = &[
     (Refusal::DryRun, &["DryRunOperation"]),
 ];
 
+/// What EKS says of a role or a principal that IAM has made and EKS does not see yet, or not with its policies.
+///
+/// The same words stand for one that will never be seen; how long to try is the engine's business.
+const UNSEEN: &[&str] = &[
+    "does not exist",
+    "cannot be found",
+    "could not be assumed",
+    "error in role params",
+    "managed policies associated",
+    "policy must include",
+    "invalid principal",
+];
+
+/// What EKS says of a cluster or of something in it that is busy, or not there yet.
+const BUSY: &[&str] = &[
+    "in progress",
+    "currently",
+    "not active",
+    "not in active",
+    "not in an active",
+    "status is",
+    "state is",
+];
+
+/// What EKS says of a change that would change nothing.
+const UNCHANGED: &[&str] = &["already at the desired", "no changes needed"];
+
+/// Whether EKS refuses because the caller may not do what EKS would do in the caller's name: it looks whether the caller may launch
+/// what a launch template says, and tells that with a code that means much else.
+fn is_denied(action: &str, message: Option<&str>) -> bool {
+    action.starts_with("eks:") && message.is_some_and(|message| message.contains("not authorized to"))
+}
+
+/// Returns what kind of refusal a code of EKS is that means several things: the call and the words decide
+/// (<https://docs.aws.amazon.com/eks/latest/APIReference/CommonErrors.html>, and the errors of each call there).
+fn refusal_of_eks(action: &str, code: &str, message: &str) -> Option<Refusal> {
+    let message = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    let of_role = message.contains("role") || message.contains("principal");
+    match code {
+        "ResourceInUseException" if action.starts_with("eks:Create") && !says(BUSY) => Some(Refusal::Exists),
+        "ResourceInUseException" => Some(Refusal::NotYet),
+        "InvalidParameterException" | "InvalidRequestException" if says(UNCHANGED) => Some(Refusal::Exists),
+        "InvalidParameterException" if of_role && says(UNSEEN) => Some(Refusal::NotYet),
+        "InvalidRequestException" if says(BUSY) => Some(Refusal::NotYet),
+        _ => None,
+    }
+}
+
 /// Returns what kind of refusal a code is; none for one that is not listed.
-fn refusal(code: &str, message: &str) -> Option<Refusal> {
+fn refusal(action: &str, code: &str, message: &str) -> Option<Refusal> {
+    if action.starts_with("eks:")
+        && let Some(refusal) = refusal_of_eks(action, code, message)
+    {
+        return Some(refusal);
+    }
     let listed = REFUSALS
         .iter()
         .find(|(_, codes)| codes.contains(&code))
@@ -144,9 +213,11 @@ where
                 (Some(code), None) => code.to_owned(),
                 (None, message) => message.unwrap_or("an error without a code").to_owned(),
             };
-            let why = code.and_then(|code| refusal(code, message.unwrap_or_default()));
+            let why = code.and_then(|code| refusal(action, code, message.unwrap_or_default()));
             match (code, why) {
-                (Some(code), _) if DENIED.contains(&code) => CallError::Denied { action, cause },
+                (Some(code), _) if DENIED.contains(&code) || is_denied(action, message) => {
+                    CallError::Denied { action, cause }
+                }
                 (Some(code), _) if CREDENTIALS.contains(&code) => CallError::Credentials { action, cause },
                 (_, Some(why)) => CallError::Refused { action, why, cause },
                 // The server failed, before or after it did what was asked.
@@ -221,7 +292,72 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::none_found;
+    use super::{Refusal, is_denied, none_found, refusal};
+
+    #[test]
+    fn what_eks_means_is_in_the_call_and_in_its_words() {
+        for (action, code, message, expected) in [
+            (
+                "eks:CreateCluster",
+                "ResourceInUseException",
+                "Cluster already exists with name: a",
+                Refusal::Exists,
+            ),
+            (
+                "eks:DeleteCluster",
+                "ResourceInUseException",
+                "Cluster has nodegroups attached",
+                Refusal::NotYet,
+            ),
+            (
+                "eks:CreateNodegroup",
+                "ResourceInUseException",
+                "Cluster a currently has an update in progress",
+                Refusal::NotYet,
+            ),
+            (
+                "eks:CreateCluster",
+                "InvalidParameterException",
+                "Role with arn: arn:aws:iam::1:role/a, could not be assumed because it does not exist or the trusted \
+                 entity is not correct",
+                Refusal::NotYet,
+            ),
+            (
+                "eks:CreateAccessEntry",
+                "InvalidParameterException",
+                "The specified principalArn is invalid: invalid principal.",
+                Refusal::NotYet,
+            ),
+            (
+                "eks:UpdateClusterConfig",
+                "InvalidParameterException",
+                "Cluster is already at the desired configuration with endpointPrivateAccess: true",
+                Refusal::Exists,
+            ),
+            (
+                "eks:CreateAddon",
+                "InvalidRequestException",
+                "Cluster status is CREATING",
+                Refusal::NotYet,
+            ),
+            (
+                "eks:CreateCluster",
+                "ResourceLimitExceededException",
+                "Too many clusters",
+                Refusal::Quota,
+            ),
+        ] {
+            assert_eq!(refusal(action, code, message), Some(expected), "{message}");
+        }
+        let subnet = "The subnet ID 'subnet-1' does not exist";
+        assert_eq!(
+            refusal("eks:CreateCluster", "InvalidParameterException", subnet),
+            None
+        );
+        assert_eq!(refusal("ssm:PutParameter", "ResourceInUseException", "a"), None);
+        let denied = Some("You are not authorized to launch instances with this launch template.");
+        assert!(is_denied("eks:CreateNodegroup", denied) && !is_denied("ec2:RunInstances", denied));
+    }
 
     #[test]
     fn places_without_credentials_are_no_news() {

@@ -11,6 +11,7 @@ pub mod command;
 pub mod dashboard;
 pub mod deployed;
 pub mod doctor;
+pub mod eks;
 pub mod error;
 pub mod instance;
 pub mod logs;

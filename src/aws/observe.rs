@@ -8,12 +8,15 @@ use futures_util::stream;
 
 use super::clients::Clients;
 use super::error::{CallError, classify};
-use super::{alarm, dashboard, instance, logs, parameter, role, security_group, tags, topic};
+use super::{alarm, dashboard, eks, instance, logs, parameter, role, security_group, tags, topic};
+use crate::domain::deployment::eks::name::RoleOf;
+use crate::domain::deployment::eks::objects;
+use crate::domain::deployment::eks::observed::ObservedEks;
 use crate::domain::deployment::name::{Host, IAM_PATH, Name, PREFIX, Place};
 use crate::domain::deployment::observed::{
     Alarm, InstanceProfile, LogGroup, Observed, ReportParameter, Role, SecurityGroup, Tagged, Topic,
 };
-use crate::domain::deployment::owner::Tags;
+use crate::domain::deployment::owner::{ADDRESS, Tags};
 use crate::domain::deployment::record::Record;
 
 const IDENTITY: &str = "sts:GetCallerIdentity";
@@ -104,6 +107,85 @@ pub async fn parameters(
 
 /// Reads deployments of one account and region.
 pub async fn observe(
+    clients: &Clients,
+    place: &Place,
+    names: &[Name],
+    parameters: Parameters,
+) -> Result<BTreeMap<Name, Observed>, CallError> {
+    observe_with(clients, place, names, parameters, &BTreeMap::new()).await
+}
+
+/// Reads deployments of one account and region; `clusters` are those of deployments on EKS that have no record yet.
+pub async fn observe_with(
+    clients: &Clients,
+    place: &Place,
+    names: &[Name],
+    parameters: Parameters,
+    clusters: &BTreeMap<Name, String>,
+) -> Result<BTreeMap<Name, Observed>, CallError> {
+    let on_eks: Vec<(Name, Option<Record>, String)> = names
+        .iter()
+        .filter_map(|name| {
+            let text = parameters.get(&name.record()).map(|parameter| &parameter.value);
+            let record = text.and_then(|text| Record::read(name, text).ok());
+            let cluster = match &record {
+                Some(record) => record.spec.eks.as_ref()?.cluster.clone(),
+                None => clusters.get(name)?.clone(),
+            };
+            Some((name.clone(), record, cluster))
+        })
+        .collect();
+    let read = on_eks.iter().map(|(name, record, cluster)| async move {
+        let mut seen = eks::observe::observe(clients, place, name, cluster).await?;
+        if let (Some(record), Some(cluster)) = (record, &seen.cluster) {
+            let wanted = objects::wanted(record, place);
+            seen.inside = eks::inside::observe(clients, place, record, &cluster.it, &wanted).await;
+        }
+        Ok::<_, CallError>((name.clone(), seen))
+    });
+    let (mut observed, read) =
+        tokio::try_join!(hosts(clients, place, names, parameters), try_join_all(read),)?;
+    for (name, seen) in read {
+        if let Some(observed) = observed.get_mut(&name) {
+            observed
+                .strangers
+                .retain(|(arn, tags)| !is_of_cluster(arn, tags, &name, place, &seen));
+            observed.eks = Some(Box::new(seen));
+        }
+    }
+    Ok(observed)
+}
+
+/// Whether something that carries our name has been looked at with its cluster, or is what nodes are made of.
+fn is_of_cluster(arn: &str, tags: &Tags, name: &Name, place: &Place, seen: &ObservedEks) -> bool {
+    let last = arn.rsplit_once('/').map_or("", |(_, id)| id);
+    let within = seen.cluster.as_ref().is_some_and(|cluster| {
+        let cluster = cluster.it.arn.rsplit_once('/').map_or("", |(_, name)| name);
+        let mut parts = arn.split('/').skip(1);
+        arn.contains(":eks:") && parts.next() == Some(cluster)
+    });
+    // Nodes, their volumes and interfaces go with the node group.
+    let node = arn.contains(":ec2:") && tags.get(ADDRESS).map(String::as_str) == Some("nodes");
+    within
+        || node
+        || seen.file_system.as_ref().is_some_and(|found| found.it.id == last)
+        || seen.efs_group.as_ref().is_some_and(|group| group.it.id == last)
+        || seen
+            .launch_template
+            .as_ref()
+            .is_some_and(|template| template.it.id == last)
+        || seen
+            .log_groups
+            .keys()
+            .any(|group| arn.trim_end_matches(":*") == place.arn("logs", &format!("log-group:{group}")))
+        || RoleOf::ALL.iter().any(|of| {
+            let path = format!("role{IAM_PATH}{}", name.eks_role(&place.region, *of));
+            arn == place.iam_arn(&path)
+        })
+}
+
+/// Reads what deployments on EC2 have, and those on EKS as well.
+async fn hosts(
     clients: &Clients,
     place: &Place,
     names: &[Name],
@@ -378,6 +460,7 @@ async fn sort(
         instances,
         volumes,
         strangers: Vec::new(),
+        eks: None,
     };
     let strangers = answers
         .tags

@@ -164,13 +164,19 @@ pub async fn names(clients: &Clients) -> Result<(Vec<String>, Vec<String>), Call
 }
 
 /// Makes the role.
-pub async fn create_role(clients: &Clients, name: &str, trust: &Value, tags: &Tags) -> Result<(), CallError> {
+pub async fn create_role(
+    clients: &Clients,
+    name: &str,
+    description: &str,
+    trust: &Value,
+    tags: &Tags,
+) -> Result<(), CallError> {
     clients
         .iam
         .create_role()
         .role_name(name)
         .path(IAM_PATH)
-        .description("Host of a DataOps Runner, made by dataops-infra")
+        .description(description)
         .assume_role_policy_document(trust.to_string())
         .set_tags(Some(tags_for(CREATE_ROLE, tags)?))
         .send()

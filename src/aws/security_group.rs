@@ -87,12 +87,18 @@ fn read(group: &Group) -> Tagged<SecurityGroup> {
 }
 
 /// Makes a group.
-pub async fn create(clients: &Clients, name: &str, vpc: &str, tags: &Tags) -> Result<String, CallError> {
+pub async fn create(
+    clients: &Clients,
+    name: &str,
+    description: &str,
+    vpc: &str,
+    tags: &Tags,
+) -> Result<String, CallError> {
     let answer = clients
         .ec2
         .create_security_group()
         .group_name(name)
-        .description("Host of a DataOps Runner: nothing in, everything out")
+        .description(description)
         .vpc_id(vpc)
         .tag_specifications(tags_for(ResourceType::SecurityGroup, tags))
         .send()

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::outcome::{Context, Format};
 use super::{
-    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, resize, rotate_token,
-    runner, simulate, status, up, upgrade, workload,
+    alarms, calibrate, catalog, completions, doctor, down, eks_token, explain, export, kubeconfig, man, plan,
+    resize, rotate_token, runner, simulate, status, up, upgrade, workload,
 };
 use crate::render::log::Log;
 use crate::render::style::Style;
@@ -131,6 +131,10 @@ pub enum Command {
     Resize(resize::ResizeArgs),
     /// Change the token of the runner, without a gap.
     RotateToken(rotate_token::RotateArgs),
+    /// Write how kubectl and others reach the cluster of a deployment.
+    Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// Print the login to a cluster, for kubectl, Helm and others.
+    EksToken(eks_token::EksTokenArgs),
     /// Write what other tools need, such as the IAM policy.
     Export(Box<export::ExportArgs>),
     /// Write the completion script of a shell.

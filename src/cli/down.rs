@@ -37,6 +37,9 @@ pub struct DownArgs {
     /// Copy the hosts' volumes to snapshots first.
     #[arg(long)]
     pub snapshot: bool,
+    /// Remove the file system of a deployment on EKS too; it stays as data otherwise.
+    #[arg(long, conflicts_with = "keep_data")]
+    pub delete_storage: bool,
     /// Minutes that running jobs may take to finish.
     #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
     pub drain_timeout: u32,

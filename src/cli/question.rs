@@ -62,6 +62,16 @@ pub enum TargetArg {
     Eks,
 }
 
+impl TargetArg {
+    /// Returns the word as typed.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ec2 => "ec2",
+            Self::Eks => "eks",
+        }
+    }
+}
+
 /// A question with everything it borrows.
 #[derive(Debug)]
 pub struct Asked {
@@ -132,13 +142,7 @@ impl QuestionArgs {
                 words.extend([option.to_owned(), quoted(value)]);
             }
         };
-        add(
-            "--target",
-            self.target.map(|target| match target {
-                TargetArg::Ec2 => "ec2",
-                TargetArg::Eks => "eks",
-            }),
-        );
+        add("--target", self.target.map(TargetArg::word));
         add("--scope", self.scope.as_deref());
         add("--wait", self.wait.as_deref());
         add("--wait-quantile", self.wait_quantile.as_deref());

@@ -10,8 +10,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use super::args::{Cli, Command};
 use super::outcome::{Answer, Context, Ending, Exit, Failure, Format};
 use super::{
-    alarms, calibrate, catalog, completions, doctor, down, explain, export, man, plan, resize, rotate_token,
-    runner, simulate, status, up, upgrade, workload,
+    alarms, calibrate, catalog, completions, doctor, down, eks_token, explain, export, kubeconfig, man, plan,
+    resize, rotate_token, runner, simulate, status, up, upgrade, workload,
 };
 use crate::render::log::{Log, Message};
 use crate::render::style::Style;
@@ -66,6 +66,8 @@ fn dispatch(command: &Command, context: &Context) -> Ending {
         Command::Upgrade(args) => upgrade::run(args, context),
         Command::Resize(args) => resize::run(args, context),
         Command::RotateToken(args) => rotate_token::run(args, context),
+        Command::Kubeconfig(args) => kubeconfig::run(args, context),
+        Command::EksToken(args) => eks_token::run(args, context),
         Command::Export(args) => export::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

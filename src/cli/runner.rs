@@ -11,9 +11,10 @@ Examples:
   dataops-infra runner start --name dataops-runner-london --output json
   dataops-infra runner logs --name dataops-runner-london --tail 50 --follow
 
-Everything goes through Systems Manager Run Command; no port is opened and no
-key is needed. A runner that is stopped finishes its jobs first, takes no new
-ones, and stays stopped over a reboot until `runner start`.
+On hosts everything goes through Systems Manager Run Command; no port is opened
+and no key is needed. On EKS the API server of the cluster is asked. A runner
+that is stopped finishes its jobs first, takes no new ones, and stays stopped
+until `runner start`, also over a reboot.
 
 Exit codes: 0 done, 1 the host could not do it, or jobs still run, 2 wrong
 input, 3 refused: no such deployment, no host that runs, not confirmed, 5 AWS

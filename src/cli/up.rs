@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use super::deployment::args::{DeploymentArgs, WhichArgs};
 use super::explain;
 use super::outcome::{Answer, Context, Ending, Exit, Failure};
-use super::question::QuestionArgs;
+use super::question::{QuestionArgs, TargetArg};
 use crate::domain::explain as knowledge;
-use crate::domain::explain::{Service, Standing};
+use crate::domain::explain::Standing;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,9 +16,15 @@ Examples:
       --region eu-west-2 --token-file runner.token
   dataops-infra up ec2 --name ci-1234 --workload proof-of-technology --ttl 4h --yes \\
       --output json --token-parameter /runners/token
+  dataops-infra up eks --name dataops-runner-singapore --workload kubernetes \\
+      --region ap-southeast-1 --token-file runner.token \\
+      --chart-repository https://charts.example.com --chart dataops-runner
+  dataops-infra up eks --name dataops-runner-paris --cluster shared --chart ./runner \\
+      --token-secret runners/token    into a cluster that is there
   dataops-infra up --file dataops-infra.yaml --yes
   dataops-infra up --plan plan.json
   dataops-infra up fargate    why it is refused, and what to use instead
+  dataops-infra up eks --fargate    what the vendor says of pods on Fargate
 
 Shows the steps and asks; without a terminal --yes is needed. Run again, it
 changes nothing; interrupted at any moment and run again, it goes on. Options
@@ -29,10 +35,10 @@ refused: preflight, something of another owner in the way, a stale plan, 4 done
 but something differs that `up` does not change, 5 AWS could not be read.";
 
 /// Arguments of `up`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct UpArgs {
-    /// The service to host the runner on: ec2.
+    /// The service to host the runner on: ec2 or eks.
     pub service: Option<String>,
     /// What else was asked for of a service that is refused.
     #[arg(hide = true)]
@@ -61,6 +67,9 @@ pub struct UpArgs {
     /// Begin the lease anew.
     #[arg(long)]
     pub renew: bool,
+    /// Pods on Fargate: refused, with the limits under which the vendor's chart can be made to run there.
+    #[arg(long, help_heading = "EKS")]
+    pub fargate: bool,
 }
 
 /// Returns where the arguments name the service to bring up, if it is one that we refuse.
@@ -77,7 +86,8 @@ pub(super) fn service_position(arguments: &[OsString]) -> Option<usize> {
 
 /// Runs the command.
 pub fn run(args: &UpArgs, context: &Context) -> Ending {
-    let Some(name) = &args.service else {
+    let fargate = args.fargate.then(|| "eks-on-fargate".to_owned());
+    let Some(name) = fargate.as_ref().or(args.service.as_ref()) else {
         if args.plan.is_none()
             && args.which.file.is_none()
             && !std::path::Path::new("dataops-infra.yaml").exists()
@@ -94,16 +104,27 @@ pub fn run(args: &UpArgs, context: &Context) -> Ending {
     };
     match explain::find(name) {
         Err(unknown) => Ending::Failed(unknown),
-        Ok(service) if service.standing == Standing::Supported && service.name == "ec2" => {
-            match &args.rest[..] {
-                [] => provision(args, context),
-                [other, ..] => Ending::Failed(Failure::new(
+        Ok(service) if service.standing == Standing::Supported => {
+            let target = match service.name {
+                "eks" => TargetArg::Eks,
+                _ => TargetArg::Ec2,
+            };
+            if let [other, ..] = &args.rest[..] {
+                return Ending::Failed(Failure::new(
                     Exit::BadInput,
-                    format!("unexpected argument '{other}' after ec2"),
-                )),
+                    format!("unexpected argument '{other}' after {}", service.name),
+                ));
             }
+            if args.question.target.is_some_and(|said| said != target) {
+                return Ending::Failed(Failure::new(
+                    Exit::BadInput,
+                    format!("`up {}` and --target name different services", service.name),
+                ));
+            }
+            let mut args = args.clone();
+            args.question.target = Some(target);
+            provision(&args, context)
         }
-        Ok(service) if service.standing == Standing::Supported => Ending::Failed(not_yet(service)),
         Ok(service) => Ending::Refused(
             Answer {
                 exit: Exit::Refused,
@@ -116,14 +137,6 @@ pub fn run(args: &UpArgs, context: &Context) -> Ending {
             .hint(service.next.command),
         ),
     }
-}
-
-fn not_yet(service: &Service) -> Failure {
-    let message = format!(
-        "this version recommends a host on {} but does not provision it; nothing was created",
-        service.title
-    );
-    Failure::new(Exit::Refused, message).hint(service.next.command)
 }
 
 #[cfg(not(feature = "aws"))]

@@ -12,7 +12,7 @@ pub enum CallError {
         cause: String,
     },
     /// No connection, no answer in time, or an error of the server: nobody knows what happened.
-    #[error("{action}: AWS does not answer: {cause}")]
+    #[error("{action}: {} does not answer: {cause}", who(action))]
     Unreachable {
         /// The call, as IAM names it.
         action: &'static str,
@@ -45,6 +45,15 @@ pub enum CallError {
         /// What is missing or wrong.
         cause: String,
     },
+}
+
+/// Returns who is asked by a call: the calls of a cluster are named for it.
+fn who(action: &str) -> &'static str {
+    if action.starts_with("kubernetes:") {
+        "the cluster"
+    } else {
+        "AWS"
+    }
 }
 
 /// Kinds of refusals that somebody branches on.

@@ -1,5 +1,7 @@
 //! Example values for tests of this room.
 
+use super::deployment::eks::addons;
+use super::deployment::eks::spec::{Autoscaler, Chart, Eks, Endpoint, Job, Storage, StorageMode};
 use super::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Subnet, Token};
 use super::profile::{Profile, builtin};
 
@@ -54,5 +56,65 @@ pub fn spec(count: u32) -> Spec {
             days_to_full: 12,
             burstable: true,
         },
+        eks: None,
+    }
+}
+
+/// Returns what a deployment on EKS could be, with everything that there can be of ours.
+pub fn eks_spec() -> Spec {
+    Spec {
+        workload: "kubernetes".to_owned(),
+        instance_type: "c6i.large".to_owned(),
+        concurrency: 12,
+        image: Image {
+            id: String::new(),
+            root_device: "/dev/xvda".to_owned(),
+            parameter: None,
+        },
+        subnets: ["a", "b"]
+            .map(|zone| Subnet {
+                id: format!("subnet-0{zone}"),
+                zone: format!("eu-west-2{zone}"),
+            })
+            .into(),
+        eks: Some(Box::new(eks())),
+        ..spec(1)
+    }
+}
+
+/// Returns a cluster of the deployment `abc`, with everything that there can be of ours.
+pub fn eks() -> Eks {
+    Eks {
+        cluster: "abc".to_owned(),
+        adopted: false,
+        version: "1.34".to_owned(),
+        min_nodes: 2,
+        max_nodes: 4,
+        endpoint: Endpoint::default(),
+        log_types: vec!["audit".to_owned()],
+        secrets_key: None,
+        admins: vec!["arn:aws:iam::123456789012:role/admin".to_owned()],
+        autoscaler: Autoscaler::ClusterAutoscaler,
+        addons: addons::ALL
+            .map(|name| (name.to_owned(), "v6.2.0-eksbuild.1".to_owned()))
+            .into(),
+        storage: Storage {
+            file_system: None,
+            mode: StorageMode::Static,
+        },
+        namespace: "dataops".to_owned(),
+        chart: Chart {
+            repository: Some("https://charts.example.com".to_owned()),
+            name: "dataops-runner".to_owned(),
+            version: Some("1.2.3".to_owned()),
+        },
+        job: Job {
+            cpu_m: 250,
+            memory_mib: 448,
+            memory_limit_mib: 448,
+            timeout_minutes: 360,
+        },
+        vault_secret: None,
+        job_policies: vec!["arn:aws:iam::123456789012:policy/jobs".to_owned()],
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::event::What;
 use super::port::{Cloud, Done, Found, Ids, Sight};
 use crate::domain::call::{CallError, Refusal};
+use crate::domain::deployment::eks::operation::EksOperation;
 use crate::domain::deployment::operation::{Launch, Operation};
 use crate::domain::deployment::record::Record;
 use crate::domain::deployment::step::{Action, Step};
@@ -133,6 +134,27 @@ pub async fn attempt<C: Cloud>(step: &Step, around: &mut Around<'_, C>) -> Resul
         Operation::WaitStopped { .. } => wait(&step.does, around.patience.gone, around).await,
         // A volume of some TiB takes hours to optimize, but can be used long before.
         Operation::WaitVolume { .. } => wait(&step.does, around.patience.gone * 4, around).await,
+        Operation::Eks(eks) => {
+            let first = match eks.waits_minutes() {
+                Some(_) if !eks.is_update() => Done::default(),
+                _ => call(step.action, &step.does, around).await?,
+            };
+            let Some(minutes) = eks.waits_minutes() else {
+                return Ok(first);
+            };
+            let mut done = wait(&step.does, Duration::from_mins(minutes), around).await?;
+            done.notes.splice(0..0, first.notes);
+            Ok(done)
+        }
+        Operation::Cluster(cluster) => {
+            let first = call(step.action, &step.does, around).await?;
+            let Some(seconds) = cluster.waits_seconds() else {
+                return Ok(first);
+            };
+            let mut done = wait(&step.does, Duration::from_secs(seconds), around).await?;
+            done.notes.splice(0..0, first.notes);
+            Ok(done)
+        }
         Operation::Launch(launch) => climb(launch, around).await,
         does => call(step.action, does, around).await,
     }
@@ -168,9 +190,12 @@ async fn call<C: Cloud>(
                 // It was refused because it is there, so it will be seen.
                 Found::Absent => waited < around.patience.visible,
             },
-            Some(Refusal::Missing | Refusal::NotYet) => {
-                // What keeps a role is gone in seconds; hosts keep a security group for minutes.
-                let budget = if is_removal(operation) && !matches!(operation, Operation::DeleteRole) {
+            Some(why @ (Refusal::Missing | Refusal::NotYet)) => {
+                // What keeps a role is gone in seconds; hosts keep a security group for minutes, and EKS makes one change
+                // after the other.
+                let long = is_removal(operation) && !is_role(operation)
+                    || why == Refusal::NotYet && is_update(operation);
+                let budget = if long {
                     around.patience.gone
                 } else if matches!(operation, Operation::OnHost { .. }) {
                     // The agent of a host that was just started takes a while to register.
@@ -208,8 +233,26 @@ async fn call<C: Cloud>(
     }
 }
 
+/// Whether it removes a role.
+fn is_role(operation: &Operation) -> bool {
+    match operation {
+        Operation::Eks(eks) => matches!(**eks, EksOperation::DeleteRole { .. }),
+        _ => matches!(operation, Operation::DeleteRole),
+    }
+}
+
+/// Whether EKS carries it out after the call.
+fn is_update(operation: &Operation) -> bool {
+    matches!(operation, Operation::Eks(eks) if eks.is_update())
+}
+
 /// Whether what the operation takes away being gone is what was wanted.
 fn is_removal(operation: &Operation) -> bool {
+    match operation {
+        Operation::Eks(eks) => return eks.is_removal(),
+        Operation::Cluster(cluster) => return cluster.is_removal(),
+        _ => {}
+    }
     matches!(
         operation,
         Operation::RemoveRole(_)

@@ -235,6 +235,7 @@ def bootstrap():
         "running": running,
         "log": [short(line) for line in log.splitlines()[-6:]],
         "unregistered": short(unregistered) or None,
+        "strays": read_or(STATE + "/strays", "").split("\n")[:10],
         "held": held[:20],
         "window": window,
         "upgrade": upgrade,

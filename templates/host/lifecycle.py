@@ -304,10 +304,22 @@ def configure(folder, concurrent=None):
         E["SETTINGS"] = json.dumps(W["settings"])
 
 
+# A host that was just switched on takes commands before Docker does, and even before systemd answers.
+def boots():
+    over = ("running", "degraded", "maintenance", "stopping")
+    return os.path.isdir(ROOT + "/run/systemd/system") and run("systemctl", "is-system-running").stdout.strip() not in over
+
+
 def need_docker():
-    done = docker("info", timeout=30)
-    if done.returncode:
-        raise Failed("docker", "Docker does not answer: " + said(done)[-300:])
+    for left in range(40, -1, -1):
+        # Asked before Docker is: what comes in between is not missed.
+        wait = left and boots()
+        done = docker("info", timeout=30)
+        if done.returncode == 0:
+            return
+        if not wait:
+            raise Failed("docker", "Docker does not answer: " + said(done)[-300:])
+        pause(3)
 
 
 def up_again():
@@ -447,8 +459,21 @@ def grow():
     answer(True, before=before, after=gib(), disk=size)
 
 
+# Begins the bootstrap anew, unless it runs or has done its work; by itself it waits for minutes, or for the next boot.
+# {"begun": …}
+def again():
+    unit = "dataops-infra-bootstrap.service"
+    state = run("systemctl", "show", "--property=SubState", "--value", unit).stdout.strip()
+    begun = state not in ("running", "start") and not os.path.exists(STATE + "/bootstrapped")
+    if begun:
+        done = run("systemctl", "restart", "--no-block", unit)
+        if done.returncode:
+            raise Failed("again", said(done))
+    answer(True, begun=begun)
+
+
 WORKS = {
-    "start": start, "stop": stop, "restart": restart, "logs": logs, "settings": apply_settings, "grow": grow,
+    "start": start, "stop": stop, "restart": restart, "logs": logs, "settings": apply_settings, "grow": grow, "again": again,
 }
 
 
@@ -473,8 +498,8 @@ def main():
     os.umask(0o077)
     E.update(GENERATION=W["generation"], REPORT=W["report"], URL=W["url"], SETTINGS=json.dumps(W["settings"]))
     try:
-        lock = None if W["do"] in ("look", "logs", "grow") else locked()
-        if W["do"] != "grow":
+        lock = None if W["do"] in ("look", "logs", "grow", "again") else locked()
+        if W["do"] not in ("grow", "again"):
             need_docker()
         WORKS[W["do"]]()
     except Failed as error:

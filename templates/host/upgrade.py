@@ -4,6 +4,8 @@
 # found again by looking: a container, a token in a config.toml, a link.
 MARK = STATE + "/upgrade.json"
 DIGEST = STATE + "/token.sha256"
+# Registrations of the older kind of which nobody here knows whether the platform has made them, a line each; `doctor` reads it.
+STRAYS = STATE + "/strays"
 
 
 # {"runner": "running|stopped|absent", "image": …, "next": …, "upgrade": …}
@@ -55,20 +57,36 @@ def pull():
     raise Failed("pull", "the image %s cannot be pulled: %s" % (W["image"], said(done)[-600:]))
 
 
+# Enters a registration in doubt before it is asked for, or takes it off the list.
+def doubt(folder, line=None):
+    kept, lines = folder + "/doubt", text_of(STRAYS).splitlines()
+    if line:
+        write(kept, line)
+        lines.append(line)
+    elif text_of(kept):
+        lines = [one for one in lines if one != text_of(kept)]
+        os.remove(kept)
+    write(STRAYS, "".join(one + "\n" for one in lines))
+
+
 # Registers into a folder, unless it has a token already.
 def enrol(folder, description, tag):
     os.makedirs(folder, mode=0o700, exist_ok=True)
     if os.path.isdir(CONFIG + "/certs") and not os.path.isdir(folder + "/certs"):
         shutil.copytree(CONFIG + "/certs", folder + "/certs")
     if tokens(folder):
+        doubt(folder)
         return
     text = the_token()
     name, flags = "REGISTRATION_TOKEN", ["--tag-list=" + tag, "--run-untagged=false", "--locked=false"]
     # Tokens of runners made on the platform: tags and locks are set there, and these flags are an error.
     if text.startswith("glrt-"):
         name, flags = "CI_SERVER_TOKEN", []
-    # With the old kind any call may have made a runner, so there is one.
+    # With the old kind any call may have made a runner, so there is one, and it is in doubt until its token is here.
     for seconds in (5, 15, 0) if not flags else (0,):
+        if flags:
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            doubt(folder, "The platform may list a runner %s that never was online: of its registration of %s no answer came." % (description, now))
         done = throw_away(
             folder,
             W["image"],
@@ -78,10 +96,19 @@ def enrol(folder, description, tag):
             **{name: text},
         )
         if tokens(folder):
+            doubt(folder)
             os.chmod(folder + "/config.toml", 0o600)
             return
         pause(seconds)
-    raise Failed("register", "the platform does not register the runner: " + said(done)[-800:])
+    why = "the platform does not register the runner: " + said(done)[-800:]
+    if re.search(r"\b410\b|disallowed", said(done)):
+        why = "the platform takes no registration tokens any more (410): make a runner there, and give its glrt- token to `dataops-infra rotate-token`"
+    # Refused, or not even sent: there is nothing that could have been made.
+    if re.search(r"(?i)\b4(?!0[89])\d\d\b|disallowed|forbidden|no such host|connection refused|network is unreachable|x509: ", said(done)):
+        doubt(folder)
+    elif flags:
+        NOTES.append(text_of(folder + "/doubt"))
+    raise Failed("register", why)
 
 
 def is_second(container, mark):

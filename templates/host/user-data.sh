@@ -185,6 +185,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 ExecStart=$LIBRARY/bootstrap again
+StandardOutput=journal+console
 Restart=on-failure
 RestartSec=2min
 RestartPreventExitStatus=$FOR_GOOD
@@ -577,7 +578,7 @@ online_stage() {
 # STAGE DETAIL
 succeeded() {
     say "$GENERATION" >"$STATE/bootstrapped"
-    rm -f "$STATE/doubt"
+    [ ! -e "$STATE/doubt" ] || mv "$STATE/doubt" "$STATE/strays"
     report "$1" "$2"
 }
 

@@ -8,6 +8,7 @@ pub mod account;
 pub mod call;
 mod cbor;
 pub mod http;
+pub mod kubernetes;
 pub mod launcher;
 pub mod policy;
 pub mod rule;

@@ -1,6 +1,8 @@
 //! Proof of the bench: each repair of moto and each rule of the proxy, seen through the real clients.
 
+mod eks;
 mod hosts;
+mod kubernetes;
 mod watch;
 
 use std::io::{BufRead as _, BufReader};
@@ -18,7 +20,6 @@ use aws_sdk_ec2::config::Credentials;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{ArchitectureValues, InstanceType, Reservation};
-use aws_sdk_eks::types::{ClusterStatus, VpcConfigRequest};
 use dataops_infra::aws::error::{CallError, classify};
 use serde_json::json;
 
@@ -490,41 +491,6 @@ async fn what_aws_shows_late_is_shown_late() {
         .await
         .expect("the second attempt is in time");
     assert_eq!(account.calls_of("ec2:DescribeVpcs").len(), 2);
-
-    let eks = aws_sdk_eks::Client::new(&config(&account).await);
-    let network = VpcConfigRequest::builder()
-        .subnet_ids("subnet-1")
-        .subnet_ids("subnet-2")
-        .build();
-    let create = eks
-        .create_cluster()
-        .name("ci")
-        .role_arn(format!("arn:aws:iam::{}:role/ci", account.id));
-    create
-        .resources_vpc_config(network)
-        .send()
-        .await
-        .expect("is made");
-    account.rule(
-        Rule::on("eks:DescribeCluster")
-            .times(1)
-            .rewrite(|text| text.replace("ACTIVE", "CREATING")),
-    );
-    for expected in ["CREATING", "ACTIVE"] {
-        let answer = eks
-            .describe_cluster()
-            .name("ci")
-            .send()
-            .await
-            .expect("the cluster");
-        let status = answer.cluster().and_then(|cluster| cluster.status());
-        assert_eq!(status.map(ClusterStatus::as_str), Some(expected));
-    }
-    assert_eq!(
-        account.calls_of("eks:DescribeCluster")[0].parameters,
-        json!({"name": "ci"})
-    );
-    assert_eq!(account.calls_of("eks:CreateCluster")[0].parameters["name"], "ci");
 }
 
 #[tokio::test]
@@ -570,7 +536,7 @@ async fn what_moto_does_not_know_fails_the_test_by_name() {
         .await;
     assert_eq!(code(&error.expect_err("moto does not know it")), "UnknownToMoto");
     let error = aws_sdk_eks::Client::new(&config)
-        .list_addons()
+        .list_insights()
         .cluster_name("ci")
         .send()
         .await;
@@ -584,7 +550,7 @@ async fn what_moto_does_not_know_fails_the_test_by_name() {
     let unknown = account.unknown();
     let names = [
         "ec2:DescribeVolumeStatus: 500",
-        "eks:ListAddons: 404",
+        "eks:ListInsights: 500",
         "cloudwatch:DescribeAnomalyDetectors: 500",
     ];
     for (name, said) in names.iter().zip(&unknown) {

@@ -41,17 +41,6 @@ fn refused_services_are_explained_on_stdout_and_refused_on_stderr() {
 }
 
 #[test]
-fn what_is_not_provisioned_yet_is_said_and_nothing_is_on_stdout() {
-    for service in ["eks", "kubernetes"] {
-        let up = run(&["up", service, "--name", "london", "--yes"]);
-        assert_eq!(up.status.code(), Some(3), "{service}");
-        assert!(up.stdout.is_empty());
-        assert!(text(&up.stderr).contains("does not provision"));
-        assert!(text(&up.stderr).contains("hint: dataops-infra plan"));
-    }
-}
-
-#[test]
 fn options_of_up_that_are_known_still_count() {
     let up = run(&[
         "up",

@@ -7,6 +7,8 @@
 
 mod alarms;
 mod doctor;
+mod eks;
+mod eks_sweep;
 mod faults;
 mod foreign;
 mod host;
@@ -20,6 +22,7 @@ mod scale;
 mod secrets;
 mod sweep;
 mod witness;
+mod work_sweep;
 mod world;
 mod xml;
 

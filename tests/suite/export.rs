@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::bench::{ended, program, python_program};
 
 /// Runs `export` and returns what it writes.
-fn export(arguments: &[&str]) -> String {
+pub fn export(arguments: &[&str]) -> String {
     let home = tempfile::tempdir().expect("a folder");
     let mut command = program(home.path());
     let output = command.arg("export").args(arguments).output().expect("runs");
@@ -23,7 +23,7 @@ fn export(arguments: &[&str]) -> String {
 }
 
 /// Runs `export` with what is wrong; returns the exit code and what it says.
-fn refused(arguments: &[&str]) -> (i32, String) {
+pub fn refused(arguments: &[&str]) -> (i32, String) {
     let home = tempfile::tempdir().expect("a folder");
     let output = program(home.path())
         .arg("export")
@@ -52,7 +52,7 @@ fn template(more: &[&str]) -> String {
 }
 
 /// Lets cfn-lint read files by name and content, informational remarks included.
-fn linted(files: &[(&str, String)]) {
+pub fn linted(files: &[(&str, String)]) {
     let Some(cfn_lint) = python_program("cfn-lint") else {
         return;
     };

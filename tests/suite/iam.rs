@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dataops_infra::domain::deployment::name::Name;
 use dataops_infra::domain::deployment::owner::{DEPLOYMENT, KEPT};
-use dataops_infra::domain::export::iam::{Command, Need, Scope, TABLE, actions, policy};
+use dataops_infra::domain::export::iam::{Command, Need, Scope, TABLE, actions, policy, rows};
 use serde_json::Value;
 
 use super::bench::account::Account;
@@ -82,6 +82,182 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("Terminate", &["ec2:TerminateInstances"]),
     ("WaitGone", &[]),
     ("VerifyGone", &[]),
+    // Below, one by one.
+    ("Eks", &[]),
+    // Calls no service of AWS.
+    ("Cluster", &[]),
+];
+
+/// The same for each operation on EKS; an empty list is a wait.
+const EKS_OPERATIONS: &[(&str, Command, &[&str])] = &[
+    ("CreateRole", Command::Up, &["iam:CreateRole", "iam:TagRole"]),
+    ("UpdateTrust", Command::Up, &["iam:UpdateAssumeRolePolicy"]),
+    ("AttachPolicy", Command::Up, &["iam:AttachRolePolicy"]),
+    ("DetachPolicy", Command::Down, &["iam:DetachRolePolicy"]),
+    ("PutPolicy", Command::Up, &["iam:PutRolePolicy"]),
+    ("DeletePolicy", Command::Down, &["iam:DeleteRolePolicy"]),
+    ("DeleteRole", Command::Down, &["iam:DeleteRole"]),
+    (
+        "CreateCluster",
+        Command::Up,
+        &["eks:CreateCluster", "eks:TagResource", "iam:PassRole"],
+    ),
+    ("WaitCluster", Command::Up, &[]),
+    (
+        "UpdateEndpoint",
+        Command::Up,
+        &["eks:UpdateClusterConfig", "eks:DescribeUpdate"],
+    ),
+    (
+        "UpdateLogging",
+        Command::Up,
+        &["eks:UpdateClusterConfig", "eks:DescribeUpdate"],
+    ),
+    (
+        "UpdateSupport",
+        Command::Up,
+        &["eks:UpdateClusterConfig", "eks:DescribeUpdate"],
+    ),
+    (
+        "UpdateVersion",
+        Command::Up,
+        &["eks:UpdateClusterVersion", "eks:DescribeUpdate"],
+    ),
+    ("DeleteCluster", Command::Down, &["eks:DeleteCluster"]),
+    ("WaitClusterGone", Command::Down, &[]),
+    (
+        "CreateAccessEntry",
+        Command::Up,
+        &["eks:CreateAccessEntry", "eks:TagResource"],
+    ),
+    (
+        "AssociateAccessPolicy",
+        Command::Up,
+        &["eks:AssociateAccessPolicy"],
+    ),
+    ("DeleteAccessEntry", Command::Down, &["eks:DeleteAccessEntry"]),
+    (
+        "CreateLaunchTemplate",
+        Command::Up,
+        &["ec2:CreateLaunchTemplate", "ec2:CreateTags"],
+    ),
+    (
+        "NewTemplateVersion",
+        Command::Up,
+        &["ec2:CreateLaunchTemplateVersion"],
+    ),
+    (
+        "DeleteLaunchTemplate",
+        Command::Down,
+        &["ec2:DeleteLaunchTemplate"],
+    ),
+    (
+        "CreateNodeGroup",
+        Command::Up,
+        &["eks:CreateNodegroup", "ec2:RunInstances", "iam:PassRole"],
+    ),
+    ("WaitNodeGroup", Command::Up, &[]),
+    (
+        "ScaleNodeGroup",
+        Command::Up,
+        &["eks:UpdateNodegroupConfig", "eks:DescribeUpdate"],
+    ),
+    (
+        "UpdateNodeGroup",
+        Command::Up,
+        &["eks:UpdateNodegroupVersion", "eks:DescribeUpdate"],
+    ),
+    ("DeleteNodeGroup", Command::Down, &["eks:DeleteNodegroup"]),
+    ("WaitNodeGroupGone", Command::Down, &[]),
+    (
+        "CreateAddon",
+        Command::Up,
+        &[
+            "eks:CreateAddon",
+            "eks:CreatePodIdentityAssociation",
+            "iam:PassRole",
+        ],
+    ),
+    (
+        "UpdateAddon",
+        Command::Up,
+        &["eks:UpdateAddon", "eks:UpdatePodIdentityAssociation"],
+    ),
+    ("WaitAddon", Command::Up, &[]),
+    (
+        "DeleteAddon",
+        Command::Down,
+        &["eks:DeleteAddon", "eks:DeletePodIdentityAssociation"],
+    ),
+    ("WaitAddonGone", Command::Down, &[]),
+    (
+        "CreatePodIdentity",
+        Command::Up,
+        &["eks:CreatePodIdentityAssociation", "iam:PassRole"],
+    ),
+    (
+        "DeletePodIdentity",
+        Command::Down,
+        &["eks:DeletePodIdentityAssociation"],
+    ),
+    (
+        "CreateFileSystem",
+        Command::Up,
+        &[
+            "elasticfilesystem:CreateFileSystem",
+            "elasticfilesystem:TagResource",
+        ],
+    ),
+    ("WaitFileSystem", Command::Up, &[]),
+    (
+        "DeleteFileSystem",
+        Command::Down,
+        &["elasticfilesystem:DeleteFileSystem"],
+    ),
+    (
+        "KeepFileSystem",
+        Command::Down,
+        &["elasticfilesystem:TagResource", "elasticfilesystem:UntagResource"],
+    ),
+    (
+        "CreateMountTarget",
+        Command::Up,
+        &[
+            "elasticfilesystem:CreateMountTarget",
+            "ec2:CreateNetworkInterface",
+        ],
+    ),
+    ("WaitMountTargets", Command::Up, &[]),
+    (
+        "DeleteMountTarget",
+        Command::Down,
+        &["elasticfilesystem:DeleteMountTarget"],
+    ),
+    ("WaitMountTargetsGone", Command::Down, &[]),
+    (
+        "CreateEfsGroup",
+        Command::Up,
+        &["ec2:CreateSecurityGroup", "ec2:CreateTags"],
+    ),
+    ("AllowNfs", Command::Up, &["ec2:AuthorizeSecurityGroupIngress"]),
+    (
+        "CreateLogGroup",
+        Command::Up,
+        &["logs:CreateLogGroup", "logs:TagResource"],
+    ),
+    ("SetRetention", Command::Up, &["logs:PutRetentionPolicy"]),
+    ("DeleteLogGroup", Command::Down, &["logs:DeleteLogGroup"]),
+    (
+        "Tag",
+        Command::Up,
+        &[
+            "ec2:CreateTags",
+            "eks:TagResource",
+            "elasticfilesystem:TagResource",
+            "iam:TagRole",
+            "logs:TagResource",
+        ],
+    ),
 ];
 
 /// What an operation of AWS begins with, as a method of a client.
@@ -89,6 +265,7 @@ const VERBS: &[&str] = &[
     "add_role_to_",
     "add_tags_to_",
     "assume_",
+    "associate_",
     "attach_",
     "authorize_",
     "cancel_",
@@ -200,21 +377,180 @@ fn the_table_has_the_calls_of_the_code_and_no_others() {
     assert!(unused.is_empty(), "in the table, and never called: {unused:?}");
 }
 
+/// Returns the variants of an enum in a source file.
+fn variants<'a>(text: &'a str, name: &str) -> BTreeSet<&'a str> {
+    let beginning = format!("pub enum {name} ");
+    text.lines()
+        .skip_while(|line| !line.starts_with(&beginning))
+        .take_while(|line| *line != "}")
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
+        .filter_map(|line| line.split([',', '(', ' ']).next())
+        .collect()
+}
+
+#[test]
+fn up_and_down_may_do_what_operations_on_eks_do() {
+    let path = root().join("src/domain/deployment/eks/operation.rs");
+    let text = std::fs::read_to_string(path).expect("a source file is text");
+    let known: BTreeSet<&str> = EKS_OPERATIONS.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(
+        variants(&text, "EksOperation"),
+        known,
+        "EKS_OPERATIONS is the whole enum"
+    );
+    for scope in [on_eks(None), on_eks(Some("abc"))] {
+        let allowed =
+            |command| -> BTreeSet<&str> { rows(command, &scope).iter().map(|row| row.action).collect() };
+        let (up, down) = (allowed(Command::Up), allowed(Command::Down));
+        for (name, command, actions) in EKS_OPERATIONS {
+            let allowed = if *command == Command::Up { &up } else { &down };
+            for action in *actions {
+                assert!(
+                    allowed.contains(action),
+                    "{} needs {action} for {name}",
+                    command.word()
+                );
+            }
+        }
+        let changes: BTreeSet<&str> = EKS_OPERATIONS
+            .iter()
+            .flat_map(|(.., actions)| *actions)
+            .copied()
+            .collect();
+        let mut more: Vec<&str> = up.union(&down).copied().collect();
+        more.retain(|action| {
+            let of_eks = TABLE
+                .iter()
+                .any(|row| row.action == *action && row.only_eks && row.need == Need::Called);
+            of_eks && !is_read(action) && !changes.contains(action)
+        });
+        assert!(more.is_empty(), "no operation needs {more:?}");
+        assert!(
+            !up.iter().any(|action| action.starts_with("eks:Delete")),
+            "up removes nothing"
+        );
+    }
+    let hosts = actions_of(&policy(Command::Up, &scope(None)));
+    assert!(
+        !hosts
+            .iter()
+            .any(|action| action.starts_with("eks:") || action.starts_with("elasticfilesystem:"))
+    );
+}
+
+fn actions_of(document: &Value) -> BTreeSet<String> {
+    let statements = document["Statement"].as_array().expect("statements").iter();
+    let actions = statements.flat_map(|statement| statement["Action"].as_array().expect("actions"));
+    actions
+        .map(|action| action.as_str().expect("a text").to_owned())
+        .collect()
+}
+
+fn on_eks(name: Option<&str>) -> Scope {
+    Scope {
+        eks: true,
+        cluster: Some("c".to_owned()),
+        ..scope(name)
+    }
+}
+
+#[test]
+fn eks_is_scoped_by_cluster_template_and_service() {
+    let up = policy(Command::Up, &on_eks(Some("abc")));
+    let cluster = arn("eks", "cluster/c");
+    assert!(
+        given(&up, "eks:CreateNodegroup", &cluster, NOBODY, OURS, &[]),
+        "an adopted cluster has no tags of ours"
+    );
+    assert!(!given(&up, "eks:CreateNodegroup", &cluster, NOBODY, NOBODY, &[]));
+    assert!(!given(
+        &up,
+        "eks:CreateNodegroup",
+        &arn("eks", "cluster/d"),
+        OURS,
+        OURS,
+        &[]
+    ));
+    assert!(may(&up, "eks:UpdateClusterConfig", &cluster, OURS));
+    assert!(
+        !may(&up, "eks:UpdateClusterConfig", &cluster, NOBODY),
+        "an adopted cluster is not changed"
+    );
+    let nodes = arn("eks", "nodegroup/c/dataops-infra-abc/1");
+    assert!(may(&up, "eks:UpdateNodegroupConfig", &nodes, OURS));
+    assert!(!may(
+        &up,
+        "eks:UpdateNodegroupConfig",
+        &arn("eks", "nodegroup/c/other/1"),
+        OURS
+    ));
+    let template = arn("ec2", "launch-template/lt-1");
+    let by = |key: &str| {
+        given(
+            &up,
+            "ec2:RunInstances",
+            &arn("ec2", "instance/*"),
+            &[],
+            &[],
+            &[(key, &template)],
+        )
+    };
+    assert!(
+        by("ec2:LaunchTemplate") && !by("ec2:Vpc"),
+        "nodes are launched by a template alone"
+    );
+    assert!(may(&up, "ec2:RunInstances", &template, OURS) && !may(&up, "ec2:RunInstances", &template, OTHER));
+    let role = arn("iam", "role/dataops-infra/dataops-abc-eu-west-2-node");
+    let pass = |to| {
+        given(
+            &up,
+            "iam:PassRole",
+            &role,
+            OURS,
+            &[],
+            &[("iam:PassedToService", to)],
+        )
+    };
+    assert!(pass("eks.amazonaws.com") && pass("pods.eks.amazonaws.com") && pass("ec2.amazonaws.com"));
+    assert!(!pass("lambda.amazonaws.com"));
+    assert!(
+        may(&up, "iam:AttachRolePolicy", &role, &[])
+            && !may(&up, "iam:AttachRolePolicy", &arn("iam", "role/admin"), OURS)
+    );
+    let service = |name| {
+        let role = "role/aws-service-role/eks.amazonaws.com/AWSServiceRoleForAmazonEKS";
+        given(
+            &up,
+            "iam:CreateServiceLinkedRole",
+            &arn("iam", role),
+            &[],
+            &[],
+            &[("iam:AWSServiceName", name)],
+        )
+    };
+    assert!(service("eks.amazonaws.com") && !service("support.amazonaws.com"));
+    let down = policy(Command::Down, &on_eks(Some("abc")));
+    assert!(
+        may(&down, "eks:DeleteCluster", &cluster, OURS) && !may(&down, "eks:DeleteCluster", &cluster, NOBODY)
+    );
+    let system = arn("elasticfilesystem", "file-system/fs-1");
+    assert!(may(&down, "elasticfilesystem:DeleteFileSystem", &system, OURS));
+    assert!(!may(&down, "elasticfilesystem:DeleteFileSystem", &system, OTHER));
+    let logs = arn("logs", "log-group:/aws/eks/c/cluster");
+    assert!(may(&down, "logs:DeleteLogGroup", &logs, OURS) && !may(&down, "logs:UntagResource", &logs, OURS));
+    let status = actions_of(&policy(Command::Status, &on_eks(None)));
+    assert!(status.iter().all(|action| is_read(action)), "{status:?}");
+    assert!(status.contains("eks:DescribeCluster") && !status.contains("ssm:GetCommandInvocation"));
+}
+
 #[test]
 fn up_and_down_may_change_what_their_steps_change() {
     let text = |path: &str| std::fs::read_to_string(root().join(path)).expect("a source file is text");
     let known: BTreeMap<&str, &[&str]> = OPERATIONS.iter().copied().collect();
     let operations = text("src/domain/deployment/operation.rs");
-    let variants: BTreeSet<&str> = operations
-        .lines()
-        .skip_while(|line| !line.starts_with("pub enum Operation"))
-        .take_while(|line| *line != "}")
-        .filter_map(|line| line.strip_prefix("    "))
-        .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
-        .filter_map(|line| line.split([',', '(', ' ']).next())
-        .collect();
     assert_eq!(
-        variants,
+        variants(&operations, "Operation"),
         known.keys().copied().collect(),
         "OPERATIONS is the whole enum"
     );
@@ -245,7 +581,8 @@ fn up_and_down_may_change_what_their_steps_change() {
     for (word, (command, changes)) in needed {
         let allowed: BTreeSet<&str> = TABLE
             .iter()
-            .filter(|row| row.commands.contains(&command) && row.need == Need::Called && !is_read(row.action))
+            .filter(|row| row.commands.contains(&command) && row.need == Need::Called)
+            .filter(|row| !is_read(row.action) && !row.only_eks)
             .map(|row| row.action)
             .collect();
         let missing: Vec<_> = changes.difference(&allowed).collect();
@@ -269,6 +606,30 @@ fn all_commands_read_what_there_is_of_a_deployment() {
         .filter(|action| is_read(action))
         .collect();
     assert!(observed.len() > 10, "{observed:?}");
+    let eks: BTreeSet<String> = [
+        "cluster", "nodes", "addon", "access", "template", "storage", "role",
+    ]
+    .iter()
+    .flat_map(|file| {
+        let path = root().join(format!("src/aws/eks/{file}.rs"));
+        named(&std::fs::read_to_string(path).expect("a source file is text"))
+    })
+    .filter(|action| is_read(action))
+    .collect();
+    assert!(eks.len() > 10, "{eks:?}");
+    for command in Command::ALL {
+        let allowed: BTreeSet<&str> = rows(command, &on_eks(None))
+            .iter()
+            .map(|row| row.action)
+            .collect();
+        for action in &eks {
+            assert!(
+                allowed.contains(action.as_str()),
+                "{} needs {action} on EKS",
+                command.word()
+            );
+        }
+    }
     for command in Command::ALL {
         let allowed = actions(command);
         for action in &observed {
@@ -283,6 +644,8 @@ fn all_commands_read_what_there_is_of_a_deployment() {
 
 fn scope(name: Option<&str>) -> Scope {
     Scope {
+        eks: false,
+        cluster: None,
         name: name.map(|name| Name::new(name).expect("sound")),
         region: Some("eu-west-2".to_owned()),
         account: Some("111111111111".to_owned()),
@@ -296,7 +659,18 @@ fn scope(name: Option<&str>) -> Scope {
 #[test]
 fn documents_are_well_formed() {
     for command in Command::ALL {
-        for scope in [Scope::default(), scope(None), scope(Some("abc"))] {
+        let eks = Scope {
+            eks: true,
+            ..Scope::default()
+        };
+        for scope in [
+            Scope::default(),
+            scope(None),
+            scope(Some("abc")),
+            eks,
+            on_eks(None),
+            on_eks(Some("abc")),
+        ] {
             let document = policy(command, &scope);
             assert_eq!(document["Version"], "2012-10-17");
             let (mut sids, mut seen) = (BTreeSet::new(), BTreeSet::new());

@@ -8,8 +8,12 @@ const RULES: &[(&str, &[&str])] = &[
     ("engine", &["domain"]),
     ("platform", &["domain"]),
     ("render", &["domain", "engine"]),
-    ("aws", &["domain", "engine"]),
-    ("cli", &["domain", "engine", "platform", "render", "aws"]),
+    ("kubernetes", &["domain", "engine"]),
+    ("aws", &["domain", "engine", "kubernetes"]),
+    (
+        "cli",
+        &["domain", "engine", "platform", "render", "kubernetes", "aws"],
+    ),
 ];
 
 /// Returns the code of a file without comments and texts, so that a mention is not a use.

@@ -62,15 +62,22 @@ fn host(concurrent: u32, channel: &str) -> HostScript<'_> {
 }
 
 /// A host on which the bootstrap has been, with a runner of a token.
-struct Disk {
+pub struct Disk {
     folder: tempfile::TempDir,
 }
 
-const OLD: &str = "dataopslive/dataops-runner:latest";
-const NEW: &str = "dataopslive/dataops-runner:latest-next";
+/// The image that the first runner has.
+pub const OLD: &str = "dataopslive/dataops-runner:latest";
+/// The one that it gets.
+pub const NEW: &str = "dataopslive/dataops-runner:latest-next";
 
 impl Disk {
     fn new(token: &str) -> Option<Self> {
+        Self::of("acme", token)
+    }
+
+    /// Makes a host with a runner of a name.
+    pub fn of(name: &str, token: &str) -> Option<Self> {
         let asked = Command::new("python3")
             .args(["-c", "import sys, tomllib; print(sys.executable)"])
             .output();
@@ -86,15 +93,11 @@ impl Disk {
         let disk = Self {
             folder: tempfile::tempdir().expect("a folder"),
         };
-        for folder in [
-            "fake",
-            "bin",
-            "disk/var/log",
-            "disk/var/lib/dataops-infra",
-            "disk/srv/dataops-runner-acme/config/certs",
-        ] {
+        for folder in ["fake", "bin", "disk/var/log", "disk/var/lib/dataops-infra"] {
             fs::create_dir_all(disk.at(folder)).expect("a folder");
         }
+        let place = format!("disk/srv/dataops-runner-{name}/config");
+        fs::create_dir_all(disk.at(&place).join("certs")).expect("a folder");
         disk.write("bin/docker.py", DOCKER);
         disk.program(
             "docker",
@@ -110,27 +113,25 @@ impl Disk {
         );
         disk.program("sleep", "");
         disk.token(token);
-        disk.write(
-            "disk/srv/dataops-runner-acme/config/certs/ca.crt",
-            "a certificate",
-        );
+        disk.write(&format!("{place}/certs/ca.crt"), "a certificate");
         disk.write("disk/var/lib/dataops-infra/image", &format!("{OLD}\n"));
         disk.write("disk/var/lib/dataops-infra/env", "");
-        let config = disk.at("disk/srv/dataops-runner-acme/config");
+        let config = disk.at(&place);
+        let file = format!("{place}/config.toml");
         let own = if token.starts_with("gl") {
             token
         } else {
             "planted-own-first"
         };
         disk.write(
-            CONFIG,
+            &file,
             &format!(
-                "concurrent = 6\n[[runners]]\n  name = \"acme\"\n  url = \"https://app.example\"\n  id = 11\n  token = \
+                "concurrent = 6\n[[runners]]\n  name = \"{name}\"\n  url = \"https://app.example\"\n  id = 11\n  token = \
                  \"{own}\"\n  executor = \"docker\"\n  [runners.docker]\n    image = \"x\"\n"
             ),
         );
         let entry = json!({
-            "token": own, "tags": "acme", "name": "acme", "at": disk.at(CONFIG).display().to_string(),
+            "token": own, "tags": name, "name": name, "at": disk.at(&file).display().to_string(),
         });
         disk.write("fake/platform.json", &json!([entry]).to_string());
         disk.write(
@@ -146,11 +147,12 @@ impl Disk {
             ]},
             "ports": ["127.0.0.1:9252:9252"], "restart": "always",
         });
-        disk.write("fake/docker.json", &json!({ "acme": container }).to_string());
+        disk.write("fake/docker.json", &json!({ name: container }).to_string());
         Some(disk)
     }
 
-    fn token(&self, token: &str) {
+    /// Gives it another token, as it is stored.
+    pub fn token(&self, token: &str) {
         let value = json!({ "Parameter": { "Value": token } });
         self.write("fake/token.json", &value.to_string());
     }
@@ -163,7 +165,8 @@ impl Disk {
         fs::write(self.at(path), text).expect("written");
     }
 
-    fn read(&self, path: &str) -> String {
+    /// Returns a file's text; empty where there is none.
+    pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.at(path)).unwrap_or_default()
     }
 
@@ -179,13 +182,15 @@ impl Disk {
         fs::remove_file(self.at(&format!("fake/{name}"))).expect("removed");
     }
 
-    fn program(&self, name: &str, body: &str) {
+    /// Puts a program of its own in the place of one.
+    pub fn program(&self, name: &str, body: &str) {
         let path = format!("bin/{name}");
         self.write(&path, &format!("#!/bin/bash\n{body}\n"));
         fs::set_permissions(self.at(&path), fs::Permissions::from_mode(0o755)).expect("set");
     }
 
-    fn run(&self, script: &str) -> Output {
+    /// Runs a script as Run Command does.
+    pub fn run(&self, script: &str) -> Output {
         assert_eq!(script.matches("ROOT=''\n").count(), 1);
         let root = self.at("disk");
         let script = script.replace("ROOT=''\n", &format!("ROOT='{}'\n", root.display()));
@@ -235,7 +240,8 @@ impl Disk {
         self.does(&host(6, "latest-next"), work)
     }
 
-    fn containers(&self) -> Vec<(String, bool, String)> {
+    /// Returns its containers, as (name, whether it runs, image).
+    pub fn containers(&self) -> Vec<(String, bool, String)> {
         let all = self.json("fake/docker.json");
         let all = all.as_object().cloned().unwrap_or_default();
         all.into_iter()
@@ -247,7 +253,7 @@ impl Disk {
     }
 
     /// Returns what the platform has, as (name, tags).
-    fn registered(&self) -> Vec<(String, String)> {
+    pub fn registered(&self) -> Vec<(String, String)> {
         let all = self.json("fake/platform.json");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         all.as_array()
@@ -255,6 +261,23 @@ impl Disk {
             .flatten()
             .map(|entry| (text(&entry["name"]), text(&entry["tags"])))
             .collect()
+    }
+
+    /// Gives it a root on a partition of a disk of 400 GiB.
+    pub fn with_partition(&self) {
+        self.program(
+            "findmnt",
+            "case $* in *MAJ*) echo 259:1 ;; *) echo /dev/nvme0n1p1 ext4 ;; esac",
+        );
+        self.program(
+            "lsblk",
+            "case $* in *PKNAME*) echo nvme0n1 1 ;; *) echo 429496729600 ;; esac",
+        );
+        self.program(
+            "growpart",
+            "echo \"growpart $*\" >>\"$FAKE/argv\"; echo NOCHANGE: it has its size; exit 1",
+        );
+        self.program("resize2fs", "echo \"resize2fs $*\" >>\"$FAKE/argv\"");
     }
 
     fn count(&self, call: &str) -> usize {
@@ -681,6 +704,88 @@ fn another_token_takes_the_same_way() {
     }
 }
 
+const STRAYS: &str = "disk/var/lib/dataops-infra/strays";
+
+#[test]
+fn a_registration_whose_answer_is_lost_is_told_and_kept_in_mind() {
+    let Some(disk) = Disk::new(OLD_TOKEN) else { return };
+    disk.fault("lost");
+    let tried = disk.next(&Work::Try(Why::Upgrade));
+    assert_eq!(
+        (&tried["ok"], &tried["rolled_back"]),
+        (&json!(false), &json!(true)),
+        "{tried}"
+    );
+    let lost = "The platform may list a runner acme-latest-next that never was online";
+    assert!(
+        tried["detail"].as_str().is_some_and(|text| text.contains(lost)),
+        "{tried}"
+    );
+    assert!(disk.read(STRAYS).starts_with(lost), "{}", disk.read(STRAYS));
+    disk.heal("lost");
+    assert_eq!(disk.next(&Work::Try(Why::Upgrade))["ok"], true);
+    assert_eq!(disk.read(STRAYS).lines().count(), 1, "the second is no stray");
+
+    // The one under the name for good, when the second takes over.
+    disk.fault("lost");
+    let ended = disk.next(&Work::Finish(Why::Upgrade, LONG));
+    assert_eq!(
+        (&ended["ok"], &ended["stage"]),
+        (&json!(false), &json!("register")),
+        "{ended}"
+    );
+    disk.heal("lost");
+    // Killed when it is registered and before anybody knows.
+    disk.fault("killed-register");
+    assert!(disk.next(&Work::Finish(Why::Upgrade, LONG)).is_null());
+    assert_eq!(disk.read(STRAYS).lines().count(), 3);
+    let ended = disk.next(&Work::Finish(Why::Upgrade, LONG));
+    assert_eq!(ended["ok"], true, "{ended}");
+    let strays = disk.read(STRAYS);
+    let named: Vec<bool> = strays
+        .lines()
+        .map(|line| line.contains("a runner acme that"))
+        .collect();
+    assert_eq!(named, [false, true], "its token was found: {strays}");
+    assert_eq!(disk.registered().len(), 3, "one, and two strays");
+}
+
+#[test]
+fn a_platform_that_takes_no_registration_tokens_leaves_no_doubt() {
+    let Some(disk) = Disk::new(OLD_TOKEN) else { return };
+    disk.fault("refused");
+    let tried = disk.next(&Work::Try(Why::Upgrade));
+    let detail = tried["detail"].as_str().unwrap_or_default();
+    assert!(
+        detail.contains("410") && detail.contains("rotate-token"),
+        "{tried}"
+    );
+    assert!(disk.read(STRAYS).is_empty(), "{}", disk.read(STRAYS));
+    assert_eq!(disk.containers(), one("acme", "sha256:old"));
+}
+
+#[test]
+fn a_bootstrap_that_failed_is_begun_anew_unless_it_runs() {
+    let Some(disk) = Disk::new(OLD_TOKEN) else { return };
+    for (state, begun) in [("auto-restart", true), ("failed", true), ("running", false)] {
+        disk.program(
+            "systemctl",
+            &format!("echo \"systemctl $*\" >>\"$FAKE/argv\"; case $* in show*) echo {state} ;; esac"),
+        );
+        let said = disk.work(&Work::Again);
+        assert_eq!(
+            (&said["ok"], &said["begun"]),
+            (&json!(true), &json!(begun)),
+            "{state}: {said}"
+        );
+    }
+    let restarts = "systemctl restart --no-block dataops-infra-bootstrap.service";
+    assert_eq!(disk.count(restarts), 2);
+    disk.write("disk/var/lib/dataops-infra/bootstrapped", "0123456789abcdef");
+    assert_eq!(disk.work(&Work::Again)["begun"], false, "it has done its work");
+    assert_eq!(disk.count(restarts), 2);
+}
+
 #[test]
 fn a_drain_in_the_middle_of_an_upgrade_takes_both_away() {
     for token in [new_token(), OLD_TOKEN.to_owned()] {
@@ -700,19 +805,7 @@ fn the_root_file_system_grows_to_its_volume() {
     let Some(disk) = Disk::new(&new_token()) else {
         return;
     };
-    disk.program(
-        "findmnt",
-        "case $* in *MAJ*) echo 259:1 ;; *) echo /dev/nvme0n1p1 ext4 ;; esac",
-    );
-    disk.program(
-        "lsblk",
-        "case $* in *PKNAME*) echo nvme0n1 1 ;; *) echo 429496729600 ;; esac",
-    );
-    disk.program(
-        "growpart",
-        "echo \"growpart $*\" >>\"$FAKE/argv\"; echo NOCHANGE: it has its size; exit 1",
-    );
-    disk.program("resize2fs", "echo \"resize2fs $*\" >>\"$FAKE/argv\"");
+    disk.with_partition();
     let grown = disk.work(&Work::Grow { gib: 400 });
     assert_eq!(
         (&grown["ok"], &grown["disk"]),

@@ -11,9 +11,14 @@ mod catalog_data;
 mod catalog_refresh;
 mod cli;
 #[cfg(feature = "aws")]
+mod cluster;
+#[cfg(feature = "aws")]
 mod deploy;
 mod doctor;
+#[cfg(feature = "aws")]
+mod eks_aws;
 mod export;
+mod export_eks;
 mod fakes;
 mod golden;
 mod host_lints;

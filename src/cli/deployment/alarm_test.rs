@@ -157,9 +157,11 @@ fn chosen(
         .into_iter()
         .filter(|rule| wanted.is_empty() || wanted.iter().any(|word| is(rule, word)))
         .map(|rule| Candidate {
-            instance: standing(record, rule.host, observed)
-                .current
-                .map(|current| current.it.id.clone()),
+            instance: rule.cluster.clone().or_else(|| {
+                standing(record, rule.host, observed)
+                    .current
+                    .map(|current| current.it.id.clone())
+            }),
             rule,
         })
         .collect())

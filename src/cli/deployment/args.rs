@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::outcome::{Context, Exit, Failure};
-use crate::cli::question::QuestionArgs;
+use crate::cli::question::{QuestionArgs, TargetArg};
 use crate::domain::settings::Settings;
 
 /// Which deployments are meant.
@@ -118,6 +118,117 @@ pub struct DeploymentArgs {
     /// Tag on everything that is made; may be repeated.
     #[arg(long = "tag", value_name = "KEY=VALUE")]
     pub tags: Vec<String>,
+    /// The cluster.
+    #[command(flatten)]
+    pub eks: EksArgs,
+}
+
+/// The options of a cluster.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "EKS")]
+pub struct EksArgs {
+    /// A cluster that exists, to be adopted [default: one is made].
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+    /// Version of Kubernetes of a cluster that is made [default: EKS's own, of those in standard support].
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes_version: Option<String>,
+    /// Nodes at least instead of the recommended number.
+    #[arg(long, value_name = "N")]
+    pub min_nodes: Option<String>,
+    /// Nodes at most instead of the recommended number.
+    #[arg(long, value_name = "N")]
+    pub max_nodes: Option<String>,
+    /// Whether the API server can be reached from outside of the VPC [default: true].
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub public_endpoint: Option<String>,
+    /// Range that may reach the API server from outside; may be repeated [default: all].
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub public_cidr: Vec<String>,
+    /// Log of the control plane that is kept: api, audit, authenticator, controllerManager, scheduler; may be repeated.
+    #[arg(long, value_name = "LOG", value_delimiter = ',')]
+    pub cluster_log: Vec<String>,
+    /// Key that secrets in the cluster are encrypted with; cannot be changed [default: EKS's own].
+    #[arg(long, value_name = "KEY")]
+    pub secrets_key: Option<String>,
+    /// Role or user that may do everything in the cluster, besides you; may be repeated.
+    #[arg(long, value_name = "ARN")]
+    pub admin: Vec<String>,
+    /// Who adds and takes away nodes [default: cluster-autoscaler, none where
+    /// the number is fixed, cluster in Auto Mode].
+    #[arg(long, value_name = "none|cluster-autoscaler|cluster")]
+    pub autoscaler: Option<String>,
+    /// File system of EFS for caches [default: one is made].
+    #[arg(long, value_name = "FS")]
+    pub file_system: Option<String>,
+    /// How volumes come to be on the file system [default: static].
+    #[arg(long, value_name = "static|dynamic|none")]
+    pub storage: Option<String>,
+    /// Namespace of the release [default: the deployment's name].
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Repository of the vendor's chart, https or oci.
+    #[arg(long, value_name = "URL")]
+    pub chart_repository: Option<String>,
+    /// The vendor's chart: its name in the repository, or a folder or archive.
+    #[arg(long, value_name = "CHART")]
+    pub chart: Option<String>,
+    /// Version of the chart [default: the newest, or the one in the path].
+    #[arg(long, value_name = "VERSION")]
+    pub chart_version: Option<String>,
+    /// Secret in the namespace with vault.yml and vault.salt [default: the chart makes one].
+    #[arg(long, value_name = "SECRET")]
+    pub vault_secret: Option<String>,
+    /// Policy that job pods have; may be repeated.
+    #[arg(long, value_name = "ARN")]
+    pub job_policy: Vec<String>,
+}
+
+impl EksArgs {
+    /// Returns the options that have one value: key, flag and value.
+    fn single(&self) -> [(&'static str, &'static str, Option<&String>); 13] {
+        [
+            ("eks.cluster", "--cluster", self.cluster.as_ref()),
+            (
+                "eks.version",
+                "--kubernetes-version",
+                self.kubernetes_version.as_ref(),
+            ),
+            ("eks.min_nodes", "--min-nodes", self.min_nodes.as_ref()),
+            ("eks.max_nodes", "--max-nodes", self.max_nodes.as_ref()),
+            (
+                "eks.public_endpoint",
+                "--public-endpoint",
+                self.public_endpoint.as_ref(),
+            ),
+            ("eks.secrets_key", "--secrets-key", self.secrets_key.as_ref()),
+            ("eks.autoscaler", "--autoscaler", self.autoscaler.as_ref()),
+            ("eks.file_system", "--file-system", self.file_system.as_ref()),
+            ("eks.storage", "--storage", self.storage.as_ref()),
+            ("eks.namespace", "--namespace", self.namespace.as_ref()),
+            (
+                "eks.chart_repository",
+                "--chart-repository",
+                self.chart_repository.as_ref(),
+            ),
+            ("eks.chart", "--chart", self.chart.as_ref()),
+            (
+                "eks.chart_version",
+                "--chart-version",
+                self.chart_version.as_ref(),
+            ),
+        ]
+    }
+
+    /// Returns the options that may be repeated: key, flag and values.
+    fn several(&self) -> [(&'static str, &'static str, &[String]); 4] {
+        [
+            ("eks.public_cidrs", "--public-cidr", &self.public_cidr),
+            ("eks.log_types", "--cluster-log", &self.cluster_log),
+            ("eks.admins", "--admin", &self.admin),
+            ("eks.job_policies", "--job-policy", &self.job_policy),
+        ]
+    }
 }
 
 impl DeploymentArgs {
@@ -136,7 +247,14 @@ impl DeploymentArgs {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let token_file = path(&self.token_file).filter(|file| file != "-");
         let ca_file = path(&self.ca_file);
-        let single: [(&str, &str, Option<&String>); 31] = [
+        let target = question.target.map(TargetArg::word).map(str::to_owned);
+        let single: [(&str, &str, Option<&String>); 33] = [
+            ("target", "--target", target.as_ref()),
+            (
+                "eks.vault_secret",
+                "--vault-secret",
+                self.eks.vault_secret.as_ref(),
+            ),
             ("name", "--name", which.name.as_ref()),
             ("region", "--region", context.region_flag.as_ref()),
             ("profile", "--profile", context.profile_flag.as_ref()),
@@ -214,7 +332,7 @@ impl DeploymentArgs {
             ("name", "--name", &[]),
         ];
         let mut tokens = Vec::new();
-        for (key, flag, value) in single {
+        for (key, flag, value) in single.into_iter().chain(self.eks.single()) {
             if let Some(value) = value {
                 if key.starts_with("token.") {
                     tokens.push(flag);
@@ -222,7 +340,7 @@ impl DeploymentArgs {
                 put(&mut settings, key, flag, value)?;
             }
         }
-        for (key, flag, values) in several {
+        for (key, flag, values) in several.into_iter().chain(self.eks.several()) {
             for value in values {
                 put(&mut settings, key, flag, value)?;
             }

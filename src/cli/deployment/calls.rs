@@ -61,7 +61,10 @@ pub async fn ground(
     };
     let config = session::load(&access).await;
     Ok(Ground {
-        clients: Clients::new(&config),
+        clients: Clients {
+            profile: profile.map(str::to_owned),
+            ..Clients::new(&config)
+        },
         region,
         profile: profile.map(str::to_owned),
     })

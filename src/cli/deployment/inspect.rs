@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::calls::{Ground, block_on, ground, seen, unreadable};
+use super::cluster;
 use super::provision::worse;
 use super::select::{Meant, select};
 use super::wants::grounds;
@@ -155,6 +156,7 @@ fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Va
     };
     let scripts = BTreeMap::new();
     let wanted = Wanted {
+        token_digest: None,
         place,
         record,
         base: Some((record, version)),
@@ -199,13 +201,19 @@ fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Va
         })
     }));
     let now = Timestamp::now();
+    let cluster = cluster::document(record, observed);
     let hosts: Vec<Value> = Host::all(record.spec.count)
         .into_iter()
+        .filter(|_| cluster.is_none())
         .map(|host| host_row(record, host, observed, now))
         .collect();
-    let online = hosts
-        .iter()
-        .all(|host| host["stage"] == "online" && host["state"] == "running");
+    let online = if cluster.is_some() {
+        cluster::online(observed)
+    } else {
+        hosts
+            .iter()
+            .all(|host| host["stage"] == "online" && host["state"] == "running")
+    };
     let ringing: Vec<&String> = observed
         .alarms
         .iter()
@@ -256,6 +264,9 @@ fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Va
         },
         "cost": cost(record, catalog, age),
     }));
+    if let Some(cluster) = cluster {
+        row["cluster"] = cluster;
+    }
     if let Some(pending) = &record.pending {
         row["unfinished"] = json!(pending);
     }
@@ -309,10 +320,15 @@ fn cost(record: &Record, catalog: &Catalog, age: Option<i64>) -> Value {
     else {
         return Value::Null;
     };
-    let hosts = f64::from(record.spec.count);
+    let eks = record.spec.eks.as_deref();
+    // A group has its smallest size but when it is busy.
+    let hosts = f64::from(eks.map_or(record.spec.count, |eks| eks.min_nodes));
     let disks = f64::from(record.spec.disk.gib) * hosts;
     let mut monthly: Micros = price.amount.per_month().times(hosts);
     monthly += catalog.services.gp3_gib_month.amount.times(disks);
+    if eks.is_some_and(|eks| !eks.adopted) {
+        monthly += catalog.services.eks_control_plane_hour.amount.per_month();
+    }
     let so_far = age.map(|age| {
         monthly
             .times(age as f64 / 3600.0 / HOURS_PER_MONTH as f64)
@@ -323,7 +339,7 @@ fn cost(record: &Record, catalog: &Catalog, age: Option<i64>) -> Value {
         "monthly": monthly.cents(),
         "so_far": so_far,
         "catalog_date": catalog.date,
-        "what": "hosts and disks",
+        "what": if eks.is_some() { "control plane, nodes and disks" } else { "hosts and disks" },
     })
 }
 
@@ -369,6 +385,9 @@ fn one_page(page: &mut Page, row: &Value) {
         }
         pairs.push((text(&host["address"]), says.trim().to_owned()));
     }
+    if row["cluster"].is_object() {
+        pairs.extend(cluster::pairs(&row["cluster"]));
+    }
     pairs.push((
         "size".to_owned(),
         format!(
@@ -392,7 +411,7 @@ fn one_page(page: &mut Page, row: &Value) {
     if let Some(monthly) = row["cost"]["monthly"].as_str() {
         let so_far = row["cost"]["so_far"].as_str().unwrap_or("?");
         pairs.push((
-            "hosts and disks".to_owned(),
+            text(&row["cost"]["what"]),
             format!(
                 "${monthly} a month, ${so_far} so far, prices of {}",
                 text(&row["cost"]["catalog_date"])
@@ -444,8 +463,9 @@ fn one_page(page: &mut Page, row: &Value) {
     }
     if !table.rows.is_empty() {
         page.heading("Drift").table(table);
+        let target = if row["cluster"].is_object() { "eks" } else { "ec2" };
         page.heading("Next").verbatim([format!(
-            "dataops-infra up ec2 --name {} --region {}",
+            "dataops-infra up {target} --name {} --region {}",
             text(&row["name"]),
             text(&row["region"])
         )]);
@@ -468,6 +488,7 @@ fn many_page(page: &mut Page, rows: &[Value]) {
             .into_iter()
             .flatten()
             .map(|host| text(&host["instance_id"]))
+            .chain(row["cluster"]["name"].as_str().map(str::to_owned))
             .collect();
         let mut says = Vec::new();
         if let Some(drift) = row["drift"].as_array().filter(|drift| !drift.is_empty()) {

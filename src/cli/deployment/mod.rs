@@ -17,6 +17,10 @@ pub mod apply;
 #[cfg(feature = "aws")]
 pub mod calls;
 #[cfg(feature = "aws")]
+pub mod cluster;
+#[cfg(feature = "aws")]
+pub mod eks;
+#[cfg(feature = "aws")]
 pub mod inspect;
 #[cfg(feature = "aws")]
 pub mod planned;
@@ -29,6 +33,8 @@ pub mod provision;
 #[cfg(feature = "aws")]
 pub mod reach;
 #[cfg(feature = "aws")]
+pub mod release;
+#[cfg(feature = "aws")]
 pub mod remove;
 #[cfg(feature = "aws")]
 pub mod resize;
@@ -36,6 +42,8 @@ pub mod resize;
 pub mod rotate;
 #[cfg(feature = "aws")]
 pub mod runner;
+#[cfg(feature = "aws")]
+pub mod runner_cluster;
 pub mod shared;
 #[cfg(feature = "aws")]
 pub mod site;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::calls::{Ground, unreadable};
+use super::eks;
 use super::select::Meant;
 use super::shared::{Shared, common, is_launch, launches, secret_finding, token_finding};
 use super::site::{image_of, image_parameter, network, subnets};
@@ -25,7 +26,7 @@ use crate::domain::deployment::secret::Secret;
 use crate::domain::deployment::spec::{Image, Spec, Token};
 use crate::domain::deployment::up::{Ascent, Given, Resize, Wanted, forbidden, up};
 use crate::domain::deployment::user_data;
-use crate::domain::settings::{Settings, Ttl};
+use crate::domain::settings::{Settings, Target, Ttl};
 
 /// A deployment that is wanted.
 #[derive(Clone, Debug)]
@@ -106,6 +107,8 @@ fn says_size(settings: &Settings) -> bool {
         || settings.count.is_some()
         || settings.concurrency.is_some()
         || settings.disk_gib.is_some()
+        || settings.eks.min_nodes.is_some()
+        || settings.eks.max_nodes.is_some()
 }
 
 /// Prepares deployments of one account and region.
@@ -122,6 +125,7 @@ pub async fn prepare(
     let image_parameters: BTreeSet<String> = wants
         .iter()
         .filter(|want| want.meant.settings.ami.is_none() && want.spec.is_none())
+        .filter(|want| want.meant.settings.target != Some(Target::Eks))
         .map(|want| image_parameter(&want.meant.settings))
         .collect();
     let image_parameters: Vec<String> = image_parameters.into_iter().collect();
@@ -133,9 +137,19 @@ pub async fn prepare(
         .iter()
         .map(|name| Record::read(name, &parameters.get(&name.record())?.value).ok())
         .collect();
+    let clusters: BTreeMap<Name, String> = wants
+        .iter()
+        .zip(&records)
+        .filter_map(|(want, record)| {
+            let name = &want.meant.name;
+            let cluster = eks::cluster(want, record.as_ref())?;
+            Some((name.clone(), cluster))
+        })
+        .collect();
     let compared: Vec<String> = wants
         .iter()
-        .filter(|want| want.secret.is_some())
+        // What the cluster holds is compared with what is stored.
+        .filter(|want| want.secret.is_some() || clusters.contains_key(&want.meant.name))
         .map(|want| want.meant.name.token())
         .filter(|name| parameters.contains_key(name))
         .collect();
@@ -144,7 +158,7 @@ pub async fn prepare(
         async {
             tokio::try_join!(
                 async {
-                    observe::observe(&ground.clients, &place, &names, parameters.clone())
+                    observe::observe_with(&ground.clients, &place, &names, parameters.clone(), &clusters)
                         .await
                         .map_err(unread)
                 },
@@ -158,23 +172,47 @@ pub async fn prepare(
     let mut observed = observed;
     let mut prepared = Vec::new();
     for (((want, record), name), size) in wants.into_iter().zip(records).zip(&names).zip(sizes) {
-        let seen = observed.remove(name).unwrap_or_default();
+        let mut seen = observed.remove(name).unwrap_or_default();
         let mut notes = Vec::new();
         let given = given(&want, &seen, &stored, &mut notes);
-        let one = size.and_then(|size| {
-            one(
+        let token_digest = clusters
+            .contains_key(name)
+            .then(|| eks::token_digest(&want, stored.as_ref().ok()))
+            .flatten();
+        let one = async {
+            let (size, mut findings) = (size?, Vec::new());
+            let base = record.as_ref();
+            eks::same_target(&want, base)?;
+            let (spec, need) = if clusters.contains_key(name) {
+                eks::spec(ground, &want, base, &seen, size, &shared, &mut findings).await?
+            } else {
+                let spec = spec(&place, &want, base, size, &shared, &parameters, &mut findings)?;
+                (spec, None)
+            };
+            let record = record_of(name, &want, base, spec, now)?;
+            if base.is_none() {
+                eks::look_inside(ground, &place, &record, &mut seen).await;
+            }
+            let mut one = one(
                 ground,
                 &place,
                 &want,
-                record.as_ref(),
+                base,
+                record,
                 seen,
-                size,
                 given,
+                token_digest.as_deref(),
                 &shared,
-                &parameters,
-                now,
-            )
-        });
+                findings,
+            )?;
+            if let Some(need) = need {
+                one.findings.extend(need.findings(&one.ascent.steps));
+            }
+            one.findings
+                .extend(eks::tools(&one.record, &one.ascent.steps).await);
+            Ok(one)
+        }
+        .await;
         let one = one.map(|one| Prepared { notes, ..one });
         prepared.push((want, one));
     }
@@ -302,6 +340,7 @@ fn spec(
         want.token.clone(),
         want.ca.as_deref(),
         site,
+        None,
     ))
 }
 
@@ -361,38 +400,14 @@ fn given(
     }
 }
 
-/// Prepares one deployment.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything that is known, each from elsewhere"
-)]
-fn one(
-    ground: &Ground,
-    place: &Place,
+/// Returns the record as it shall be.
+fn record_of(
+    name: &Name,
     want: &Want,
     base: Option<&Record>,
-    observed: Observed,
-    size: Size,
-    token: Given,
-    shared: &Shared,
-    parameters: &observe::Parameters,
+    spec: Spec,
     now: Timestamp,
-) -> Result<Prepared, Failure> {
-    let name = &want.meant.name;
-    let down = format!("dataops-infra down --name {name} --region {}", ground.region);
-    let version = match &observed.record {
-        Some((Err(unreadable), _)) => {
-            return Err(Failure::new(Exit::Refused, unreadable.to_string())
-                .hint("a version of dataops-infra that knows the record can go on; nothing was changed"));
-        }
-        Some((Ok(_), version)) => Some(*version),
-        None => None,
-    };
-    if let Some(why) = base.and_then(forbidden) {
-        return Err(Failure::new(Exit::Refused, format!("{name}: {why}")).hint(down));
-    }
-    let mut findings = Vec::new();
-    let spec = spec(place, want, base, size, shared, parameters, &mut findings)?;
+) -> Result<Record, Failure> {
     let record = match base {
         Some(base) => Record {
             lease: lease(want.meant.settings.ttl, Some(base), want.renew, now),
@@ -420,9 +435,44 @@ fn one(
         )
         .hint("use fewer or shorter tags, addresses and mirrors"));
     }
-    let launches = Host::all(record.spec.count)
-        .into_iter()
-        .any(|host| instance::standing(&record, host, &observed).current.is_none());
+    Ok(record)
+}
+
+/// Prepares one deployment.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that is known, each from elsewhere"
+)]
+fn one(
+    ground: &Ground,
+    place: &Place,
+    want: &Want,
+    base: Option<&Record>,
+    record: Record,
+    observed: Observed,
+    token: Given,
+    token_digest: Option<&str>,
+    shared: &Shared,
+    mut findings: Vec<Finding>,
+) -> Result<Prepared, Failure> {
+    let name = &want.meant.name;
+    let down = format!("dataops-infra down --name {name} --region {}", ground.region);
+    let version = match &observed.record {
+        Some((Err(unreadable), _)) => {
+            return Err(Failure::new(Exit::Refused, unreadable.to_string())
+                .hint("a version of dataops-infra that knows the record can go on; nothing was changed"));
+        }
+        Some((Ok(_), version)) => Some(*version),
+        None => None,
+    };
+    if let Some(why) = base.and_then(forbidden) {
+        return Err(Failure::new(Exit::Refused, format!("{name}: {why}")).hint(down));
+    }
+    let on_eks = record.spec.eks.is_some();
+    let launches = !on_eks
+        && Host::all(record.spec.count)
+            .into_iter()
+            .any(|host| instance::standing(&record, host, &observed).current.is_none());
     if launches && record.spec.docker.ca_digest.is_some() && want.ca.is_none() {
         return Err(Failure::new(
             Exit::BadInput,
@@ -446,18 +496,23 @@ fn one(
     if let Some(secret) = &want.secret {
         findings.push(token_finding(secret, &record.spec.platform_url, shared));
     }
-    let scripts = user_data::scripts(&record, place, want.ca.as_deref()).map_err(|error| {
-        Failure::new(
-            Exit::BadInput,
-            format!("{name}: the host's script cannot be made"),
-        )
-        .because(error)
-    })?;
+    let scripts = if on_eks {
+        BTreeMap::new()
+    } else {
+        user_data::scripts(&record, place, want.ca.as_deref()).map_err(|error| {
+            Failure::new(
+                Exit::BadInput,
+                format!("{name}: the host's script cannot be made"),
+            )
+            .because(error)
+        })?
+    };
     let wanted = Wanted {
         place,
         record: &record,
         base: base.zip(version),
         token,
+        token_digest,
         user_data: &scripts,
         wait: want.wait,
         resize: want.resize,

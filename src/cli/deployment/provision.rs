@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::apply::{Stop, Work, apply};
 use super::calls::{Ground, block_on};
+use super::cluster;
 use super::confirm::confirm;
 use super::planned;
 use super::prepare::{Prepared, Want, prepare};
@@ -15,6 +16,7 @@ use super::wants::{Group, How, groups};
 use crate::aws::deployed::{RECORD_GONE, facts};
 use crate::aws::parameter;
 use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
+use crate::cli::question::TargetArg;
 use crate::cli::up::UpArgs;
 use crate::domain::deployment::name::{Host, Name};
 use crate::domain::deployment::preflight::Status;
@@ -59,7 +61,12 @@ struct Going {
     prepared: Prepared,
 }
 
-async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
+/// Makes deployments, mends them, or goes on with them.
+///
+/// # Errors
+///
+/// Before the first change: what was said is wrong, or cannot be read.
+pub async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
     let wait = !args.no_wait;
     let (groups, plan) = match &args.plan {
         Some(path) => {
@@ -77,7 +84,10 @@ async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
                     preview: false,
                 },
                 context,
-                "up ec2",
+                match args.question.target {
+                    Some(TargetArg::Eks) => "up eks",
+                    _ => "up ec2",
+                },
             )
             .await?;
             (groups, None)
@@ -353,6 +363,16 @@ pub fn refusal(prepared: &Prepared) -> Option<Failure> {
                 command.push_str(&format!(" --disk-gib {}", spec.disk.gib));
             }
             command
+        } else if stuck("Kubernetes version") {
+            let eks = spec.eks.as_deref();
+            let (cluster, version) = eks.map_or(("", ""), |eks| (eks.cluster.as_str(), eks.version.as_str()));
+            format!(
+                "this version upgrades no control plane: aws eks update-cluster-version --name {cluster} \
+                 --kubernetes-version {version} --region {region}, then its node group, then `up` again"
+            )
+        } else if stuck("disk of nodes") || stuck("instanceTypes") {
+            "type and disk of a node group stay: make a deployment of another name with them, then take this one down"
+                .to_owned()
         } else {
             format!(
                 "repeat the options it was made with, or make it anew: dataops-infra down --name {name} --region \
@@ -404,21 +424,30 @@ fn preview(page: &mut Page, one: &Going) {
         format!("{what} {} in {}", prepared.name, one.ground.region),
         &prepared.ascent.steps,
     );
-    page.text(format!(
-        "{} x {}, {} jobs at once on each, {} GiB gp3, {} in {}{}",
-        spec.count,
-        spec.instance_type,
-        spec.concurrency,
-        spec.disk.gib,
-        spec.image.id,
-        spec.vpc,
-        prepared
-            .record
-            .lease
-            .as_ref()
-            .map(|lease| format!(", leased until {}", lease.expires_at))
-            .unwrap_or_default()
-    ));
+    let lease = prepared
+        .record
+        .lease
+        .as_ref()
+        .map(|lease| format!(", leased until {}", lease.expires_at))
+        .unwrap_or_default();
+    page.text(match &spec.eks {
+        Some(eks) => format!(
+            "{} to {} x {}, {} jobs at once, {} GiB gp3 each, Kubernetes {}, {} cluster {} in {}{lease}",
+            eks.min_nodes,
+            eks.max_nodes,
+            spec.instance_type,
+            spec.concurrency,
+            spec.disk.gib,
+            eks.version,
+            if eks.adopted { "adopted" } else { "own" },
+            eks.cluster,
+            spec.vpc,
+        ),
+        None => format!(
+            "{} x {}, {} jobs at once on each, {} GiB gp3, {} in {}{lease}",
+            spec.count, spec.instance_type, spec.concurrency, spec.disk.gib, spec.image.id, spec.vpc,
+        ),
+    });
     pages::findings(page, &prepared.findings, false);
     pages::blocks(page, &prepared.ascent.blocks);
     pages::stuck(page, &prepared.ascent.stuck);
@@ -451,6 +480,9 @@ fn show(working: &[Going], context: &Context) {
 }
 
 fn hosts(one: &Going, report: Option<&Report>) -> Vec<Value> {
+    if one.prepared.record.spec.eks.is_some() {
+        return Vec::new();
+    }
     Host::all(one.prepared.record.spec.count)
         .into_iter()
         .filter_map(|host| {
@@ -515,6 +547,22 @@ fn document(one: &Going, status: &str, report: Option<&Report>) -> Value {
             "address": address, "difference": difference,
         })).collect::<Vec<_>>(),
     });
+    if let Some(cluster) = cluster::document(&prepared.record, &prepared.observed) {
+        value["cluster"] = cluster;
+        // What was seen before; what was made since is known to be there.
+        if let Some(report) = report {
+            let cluster = &mut value["cluster"];
+            if report.done.contains_key("cluster-active") {
+                cluster["state"] = "ACTIVE".into();
+            }
+            if report.done.contains_key("nodes-active") {
+                cluster["nodes"]["state"] = "ACTIVE".into();
+            }
+            if report.done.contains_key("online") {
+                cluster["online"] = true.into();
+            }
+        }
+    }
     if let Some(lease) = &prepared.record.lease {
         value["expires_at"] = lease.expires_at.clone().into();
     }
@@ -532,6 +580,15 @@ fn document(one: &Going, status: &str, report: Option<&Report>) -> Value {
     }
     value["notes"] = json!(notes);
     value
+}
+
+/// Returns the command that makes a deployment of its kind.
+fn up_command(one: &Going) -> &'static str {
+    if one.prepared.record.spec.eks.is_some() {
+        "up eks"
+    } else {
+        "up ec2"
+    }
 }
 
 /// Returns commands to try next, with the options that find the deployment again.
@@ -586,10 +643,14 @@ fn end(one: &Going, report: &Report, args: &UpArgs) -> End {
             .iter()
             .filter_map(|host| host["instance_id"].as_str().map(str::to_owned))
             .collect();
+        let what = match &one.prepared.record.spec.eks {
+            Some(eks) => format!("cluster {}", eks.cluster),
+            None => ids.join(", "),
+        };
         let says = if args.no_wait {
-            format!("{} runs; its runner is not yet online", ids.join(", "))
+            format!("{what} runs; its runner is not yet online")
         } else {
-            format!("{}: online", ids.join(", "))
+            format!("{what}: online")
         };
         return End {
             name,
@@ -612,7 +673,7 @@ fn end(one: &Going, report: &Report, args: &UpArgs) -> End {
     );
     let failure = incomplete(one, report);
     document["error"] = failure.message.clone().into();
-    let next = commands(one, &["up ec2", "status", "down"]);
+    let next = commands(one, &[up_command(one), "status", "down"]);
     document["next"] = json!(next);
     End {
         name,
@@ -687,7 +748,9 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
     if !report.skipped.is_empty() {
         message.push_str(&format!("\nnot begun: {}", report.skipped.join(", ")));
     }
-    let [again, mut down]: [String; 2] = commands(one, &["up ec2", "down"]).try_into().unwrap_or_default();
+    let [again, mut down]: [String; 2] = commands(one, &[up_command(one), "down"])
+        .try_into()
+        .unwrap_or_default();
     let orphaned = |failed: &Failed| matches!(failed, Failed::Never(why) if why == RECORD_GONE);
     if report.failed.iter().any(|(_, failed)| orphaned(failed)) {
         down.push_str(&format!(" --generation {}", prepared.record.generation));
@@ -796,6 +859,9 @@ fn one_page(page: &mut Page, document: &Value) {
             }
         }
         pairs.push((text("address"), says));
+    }
+    if document["cluster"].is_object() {
+        pairs.extend(cluster::pairs(&document["cluster"]));
     }
     if let Some(tag) = document["runner"]["tag"].as_str() {
         pairs.push(("tag of jobs".to_owned(), tag.to_owned()));

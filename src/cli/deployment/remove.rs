@@ -65,6 +65,7 @@ pub fn run(args: &DownArgs, context: &Context) -> Ending {
 
 async fn remove(args: &DownArgs, context: &Context) -> Result<Ending, Failure> {
     let removal = Removal {
+        delete_storage: args.delete_storage,
         keep_data: args.keep_data,
         snapshot: args.snapshot,
         drain_seconds: (!args.no_drain).then_some(if args.now { 0 } else { args.drain_timeout * 60 }),
@@ -435,6 +436,7 @@ fn orphan(name: &Name, generation: Generation, observed: &Observed) -> Record {
                 days_to_full: 0,
                 burstable: false,
             },
+            eks: None,
         },
     }
 }

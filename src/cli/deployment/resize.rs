@@ -9,6 +9,7 @@ use super::apply::{Stop, Work, apply};
 use super::calls::{block_on, unreadable};
 use super::confirm::confirm;
 use super::reach::{Reached, reach};
+use super::release;
 use super::size::disk;
 use super::upgrade::ending;
 use crate::aws::preflight;
@@ -30,6 +31,11 @@ use crate::render::text;
 
 /// The schema's name.
 const SCHEMA: &str = "dataops-infra/resize/v1";
+
+/// What becomes of alarms (`domain/plan/alarms.rs`).
+const ALARMS: &str = "alarms: their thresholds are shares of disk, memory and CPU and hold for any size; what they say of the \
+                      size is said anew, and how long the disk lasts at 80 % is no longer, because it was simulated for the \
+                      former one: `dataops-infra plan` does";
 
 /// Ends of the addresses of what a host's size is changed by.
 const STEPS: &[&str] = &[
@@ -66,6 +72,11 @@ async fn resize(args: &ResizeArgs, context: &Context) -> Result<End, Failure> {
         }
     }
     let reached = reach(&args.which, context, "resize").await?;
+    if reached.record.spec.eks.is_some() {
+        let what = "a managed node group keeps type and disk of its nodes";
+        let hint = "--max-nodes N changes its limits; another type or disk is another deployment";
+        return Err(release::refused(&reached, what, hint));
+    }
     if reached.hosts.len() < reached.record.spec.count as usize {
         return Err(Failure::new(
             Exit::Refused,
@@ -148,6 +159,10 @@ fn wanted(reached: &Reached, said: &Settings) -> Record {
         spec.alarms.burstable = burstable_baseline(name).is_some();
     }
     if let Some(gib) = said.disk_gib {
+        if gib != spec.disk.gib {
+            // Simulated for the disk that was.
+            spec.alarms.days_to_full = 0;
+        }
         spec.disk = disk(gib, spec.disk.kms_key.clone());
     }
     record
@@ -210,6 +225,7 @@ async fn possible(reached: &Reached, record: &Record, said: &Settings) -> Result
 fn steps(reached: &Reached, record: &Record, ending: Ending, disk: bool) -> Ascent {
     let scripts = std::collections::BTreeMap::new();
     let wanted = Wanted {
+        token_digest: None,
         place: &reached.place,
         record,
         base: Some((&reached.record, reached.version)),
@@ -240,7 +256,7 @@ fn steps(reached: &Reached, record: &Record, ending: Ending, disk: bool) -> Asce
     let follows = |step: &Step| {
         sizes
             && (step.kind == "runner" && step.action == Action::Wait
-                || step.action == Action::Update
+                || matches!(step.action, Action::Create | Action::Update | Action::Delete)
                     && matches!(step.kind, "cloudwatch:alarm" | "cloudwatch:dashboard")
                     && !step.address.ends_with("-tags"))
     };
@@ -284,11 +300,18 @@ fn answer(reached: &Reached, ascent: &Ascent, report: Option<&Report>, status: &
             value
         })
         .collect();
-    let notes: Vec<String> = report
+    let mut notes: Vec<String> = report
         .iter()
         .flat_map(|report| &report.notes)
         .map(|(address, note)| format!("{address}: {note}"))
         .collect();
+    if ascent
+        .steps
+        .iter()
+        .any(|step| step.kind.starts_with("ec2:") && step.action == Action::Update)
+    {
+        notes.push(ALARMS.to_owned());
+    }
     let again = reached.command("resize");
     let next = if matches!(status, "resized" | "unchanged") {
         vec![reached.command("status")]

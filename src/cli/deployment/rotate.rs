@@ -10,6 +10,7 @@ use super::calls::block_on;
 use super::confirm::confirm;
 use super::prepare::{Prepared, prepare};
 use super::reach::reach;
+use super::release;
 use super::upgrade::{Change, ending, over};
 use super::wants::{Group, How, groups};
 use crate::cli::outcome::{Context, Ending as End, Exit, Failure};
@@ -33,7 +34,6 @@ pub fn run(args: &RotateArgs, context: &Context) -> End {
 
 async fn rotate(args: &RotateArgs, context: &Context) -> Result<End, Failure> {
     let reached = reach(&args.which, context, "rotate-token").await?;
-    reached.all_run()?;
     let tokens = DeploymentArgs {
         token_file: args.token_file.clone(),
         token_env: args.token_env.clone(),
@@ -41,6 +41,10 @@ async fn rotate(args: &RotateArgs, context: &Context) -> Result<End, Failure> {
         token_secret: args.token_secret.clone(),
         ..DeploymentArgs::default()
     };
+    if reached.record.spec.eks.is_some() {
+        return release::over(&args.which, tokens, args.yes, context).await;
+    }
+    reached.all_run()?;
     let how = How::default();
     let mut found = groups(
         &args.which,

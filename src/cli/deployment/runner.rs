@@ -9,6 +9,7 @@ use super::apply::Stop;
 use super::calls::block_on;
 use super::confirm::confirm;
 use super::reach::{Heard, Reached, Unheard, reach};
+use super::runner_cluster;
 use crate::aws::error::CallError;
 use crate::cli::outcome::{Answer, Context, Ending as End, Exit, Failure, Format, generated_by};
 use crate::cli::runner::{Action, LogsArgs, RunnerArgs, StopArgs};
@@ -29,6 +30,9 @@ pub fn run(args: &RunnerArgs, context: &Context) -> End {
         match &args.action {
             Action::Start(args) => {
                 let reached = reach(&args.which, context, "runner start").await?;
+                if reached.record.spec.eks.is_some() {
+                    return runner_cluster::start(&reached, context).await;
+                }
                 change(&reached, &Work::Start, context).await
             }
             Action::Stop(args) => stop(args, Work::Stop, "stop", context).await,
@@ -46,6 +50,9 @@ async fn stop(
     context: &Context,
 ) -> Result<End, Failure> {
     let reached = reach(&args.which, context, &format!("runner {word}")).await?;
+    if reached.record.spec.eks.is_some() {
+        return runner_cluster::stop(&reached, args, word == "restart", context).await;
+    }
     reached.all_run()?;
     let ending = if args.now {
         Ending::Now
@@ -225,6 +232,9 @@ async fn logs(args: &LogsArgs, context: &Context) -> Result<End, Failure> {
         since(text)?;
     }
     let reached = reach(&args.which, context, "runner logs").await?;
+    if reached.record.spec.eks.is_some() {
+        return runner_cluster::logs(&reached, args, context).await;
+    }
     reached.all_run()?;
     let listening = Stop::listen(context);
     let first = Work::Logs {

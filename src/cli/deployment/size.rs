@@ -4,10 +4,16 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cli::outcome::{Context, Exit, Failure};
 use crate::cli::question::{Asked, QuestionArgs, TargetArg, unanswerable};
+use crate::domain::catalog::InstanceType;
+use crate::domain::deployment::eks::choose::{Nodes, job};
+use crate::domain::deployment::eks::spec::Eks;
 use crate::domain::deployment::spec::{AlarmBasis, Disk, Spec};
 use crate::domain::disk::wave_gib;
 use crate::domain::plan::document::{PlanDocument, early_gap};
-use crate::domain::settings::Settings;
+use crate::domain::profile::Target;
+use crate::domain::settings::{Autoscaler, Settings};
+use crate::domain::sizing::evaluate::Layout;
+use crate::domain::sizing::pods;
 use crate::domain::sizing::recommend::recommend;
 use crate::domain::sizing::search::Families;
 
@@ -22,9 +28,9 @@ pub struct Size {
     pub instance_type: String,
     /// Threads of each host.
     pub vcpus: u32,
-    /// Hosts.
+    /// Hosts; a deployment on EKS is one runner, whatever the nodes are.
     pub count: u32,
-    /// Jobs at once on each.
+    /// Jobs at once on each host; on EKS in the whole node group.
     pub concurrency: u32,
     /// Seconds between asking for jobs.
     pub check_interval: u32,
@@ -32,6 +38,8 @@ pub struct Size {
     pub gib: u32,
     /// What thresholds rest on.
     pub alarms: AlarmBasis,
+    /// The nodes, on EKS.
+    pub nodes: Option<Nodes>,
 }
 
 /// The question of a deployment, with the digest that says whether it was asked before.
@@ -56,7 +64,8 @@ pub fn question(
 ) -> Result<Sizing, Failure> {
     let mut args = args.clone();
     args.workload.clone_from(&settings.workload);
-    args.target = Some(TargetArg::Ec2);
+    let eks = settings.target == Some(Target::Eks);
+    args.target = Some(if eks { TargetArg::Eks } else { TargetArg::Ec2 });
     args.set = settings
         .set
         .iter()
@@ -78,6 +87,12 @@ pub fn question(
         "{:?} {:?} {:?}",
         settings.count, settings.concurrency, settings.disk_gib
     ));
+    if eks {
+        hash.update(format!(
+            " eks {:?} {:?} {:?}",
+            settings.eks.min_nodes, settings.eks.max_nodes, settings.eks.autoscaler
+        ));
+    }
     let digest = hash
         .finalize()
         .iter()
@@ -118,9 +133,23 @@ impl Sizing {
             days_to_full,
             burstable,
         };
-        if let (Some(name), Some(concurrency), Some(gib)) =
-            (&settings.instance_type, settings.concurrency, settings.disk_gib)
+        if let (Some(name), Some(gib)) = (&settings.instance_type, settings.disk_gib)
+            && self.asked.target == Target::Eks
+            && let (Some(instance), Some(_), Some(_)) = (
+                self.asked.catalog.get(name),
+                settings.eks.min_nodes,
+                settings.eks.max_nodes,
+            )
         {
+            let fits = pods::allocatable(profile, instance).job_pods;
+            return self.on_nodes(instance, (1, 1, fits), gib, basis(0, is_burstable(instance)));
+        }
+        if let (Some(name), Some(concurrency), Some(gib), Target::Ec2) = (
+            &settings.instance_type,
+            settings.concurrency,
+            settings.disk_gib,
+            self.asked.target,
+        ) {
             let instance = self.asked.catalog.get(name);
             return Ok(Size {
                 workload: profile.name.clone(),
@@ -131,15 +160,18 @@ impl Sizing {
                 concurrency,
                 check_interval,
                 gib,
-                alarms: basis(
-                    0,
-                    instance.is_some_and(|instance| instance.burstable_baseline.is_some()),
-                ),
+                alarms: basis(0, instance.is_some_and(is_burstable)),
+                nodes: None,
             });
         }
         let question = self.asked.question();
         let answer = recommend(&question).map_err(|why| unanswerable(&self.asked, &why))?;
         let instance = answer.offer.instance;
+        if let Layout::Nodes { min, max, pods } = answer.evaluation.layout {
+            let gib = settings.disk_gib.unwrap_or(answer.disk.gib);
+            let basis = basis(early_gap(&answer), is_burstable(instance));
+            return self.on_nodes(instance, (min, max, pods), gib, basis);
+        }
         Ok(Size {
             workload: profile.name.clone(),
             asked: self.digest.clone(),
@@ -151,7 +183,49 @@ impl Sizing {
                 .unwrap_or_else(|| answer.evaluation.layout.per_host()),
             check_interval,
             gib: settings.disk_gib.unwrap_or(answer.disk.gib),
-            alarms: basis(early_gap(&answer), instance.burstable_baseline.is_some()),
+            alarms: basis(early_gap(&answer), is_burstable(instance)),
+            nodes: None,
+        })
+    }
+
+    /// Returns the size of a node group of this type; what is said of its limits goes before the `(least, most, pods)` that were
+    /// found.
+    fn on_nodes(
+        &self,
+        instance: &InstanceType,
+        (least, most, pods): (u32, u32, u32),
+        gib: u32,
+        alarms: AlarmBasis,
+    ) -> Result<Size, Failure> {
+        let profile = &self.asked.loaded.profile;
+        let settings = &self.settings;
+        if pods == 0 {
+            return Err(Failure::new(
+                Exit::Refused,
+                format!(
+                    "no job pod of {:.0}m CPU and {:.0} MiB fits a node of {}",
+                    profile.kubernetes.cpu_request_m, profile.kubernetes.memory_request_mib, instance.name
+                ),
+            )
+            .hint("a larger --instance-type, or a smaller request with --set kubernetes.cpu_request=250m"));
+        }
+        let (min, max) = limits(settings, least, most);
+        Ok(Size {
+            workload: profile.name.clone(),
+            asked: self.digest.clone(),
+            instance_type: instance.name.clone(),
+            vcpus: instance.vcpus,
+            count: 1,
+            concurrency: settings.concurrency.unwrap_or(max.max(min) * pods),
+            check_interval: profile.runner.check_interval_s.round().max(1.0) as u32,
+            gib,
+            alarms,
+            nodes: Some(Nodes {
+                min,
+                max,
+                pods,
+                job: job(profile),
+            }),
         })
     }
 
@@ -172,6 +246,7 @@ impl Sizing {
             check_interval: spec.check_interval,
             gib: spec.disk.gib,
             alarms: spec.alarms,
+            nodes: spec.eks.as_deref().map(|eks| nodes_of(eks, spec.concurrency)),
         }
     }
 
@@ -195,6 +270,38 @@ impl Sizing {
             typed,
             self.asked.notices.clone(),
         ))
+    }
+}
+
+/// Returns the limits of the node group: what was said, else what was found.
+///
+/// Who says one limit moves the other with it where it must; where nobody scales there is one number.
+fn limits(settings: &Settings, least: u32, most: u32) -> (u32, u32) {
+    let said = (settings.eks.min_nodes, settings.eks.max_nodes);
+    let (min, max) = match said {
+        (Some(min), Some(max)) => (min, max),
+        (Some(min), None) => (min, most.max(min)),
+        (None, Some(max)) => (least.min(max), max),
+        (None, None) => (least, most),
+    };
+    if settings.eks.autoscaler == Some(Autoscaler::None) && said.0.is_none() {
+        (max, max)
+    } else {
+        (min, max)
+    }
+}
+
+fn is_burstable(instance: &InstanceType) -> bool {
+    instance.burstable_baseline.is_some()
+}
+
+/// Returns the nodes that a record keeps.
+pub fn nodes_of(eks: &Eks, concurrency: u32) -> Nodes {
+    Nodes {
+        min: eks.min_nodes,
+        max: eks.max_nodes,
+        pods: (concurrency / eks.max_nodes.max(1)).max(1),
+        job: eks.job,
     }
 }
 

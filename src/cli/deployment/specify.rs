@@ -2,6 +2,9 @@
 
 use super::size::{Size, disk};
 use crate::cli::outcome::{Exit, Failure};
+use crate::domain::deployment::eks::choose::{ClusterFacts, choose};
+use crate::domain::deployment::eks::spec::Eks;
+use crate::domain::deployment::name::Name;
 use crate::domain::deployment::spec::{Docker, Image, Spec, Subnet, Token};
 use crate::domain::deployment::user_data;
 use crate::domain::settings::{Packages, Settings};
@@ -41,6 +44,36 @@ pub fn certificates(settings: &Settings) -> Result<Option<String>, Failure> {
     })
 }
 
+/// Returns the image of nodes: EKS chooses one for its version of Kubernetes, whose root volume has this name.
+pub fn node_image() -> Image {
+    Image {
+        id: String::new(),
+        root_device: "/dev/xvda".to_owned(),
+        parameter: None,
+    }
+}
+
+/// Returns what the cluster and what is in it shall be; none for hosts of EC2.
+///
+/// # Errors
+///
+/// Something must be said, or cannot be changed.
+pub fn cluster(
+    name: &Name,
+    settings: &Settings,
+    was: Option<&Spec>,
+    size: &Size,
+    facts: &ClusterFacts,
+) -> Result<Option<Eks>, Failure> {
+    let Some(nodes) = &size.nodes else {
+        return Ok(None);
+    };
+    let was = was.and_then(|was| was.eks.as_deref());
+    choose(name, &settings.eks, was, nodes, facts)
+        .map(Some)
+        .map_err(|why| Failure::new(Exit::BadInput, format!("{name}: {why}")).hint(why.way_out()))
+}
+
 /// Returns the intent: what was said goes before what was, and that before what is usual.
 pub fn specify(
     settings: &Settings,
@@ -49,6 +82,7 @@ pub fn specify(
     token: Option<Token>,
     ca: Option<&str>,
     site: Site,
+    eks: Option<Eks>,
 ) -> Spec {
     let docker = Docker {
         distribution: settings
@@ -142,6 +176,7 @@ pub fn specify(
             .unwrap_or(RETENTION_DAYS),
         tags,
         alarms: size.alarms,
+        eks: eks.map(Box::new),
     }
 }
 

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::apply::Stop;
+use super::args::DeploymentArgs;
 use super::calls::block_on;
 use super::confirm::confirm;
 use super::reach::{Heard, Reached, Unheard, reach};
+use super::release;
 use crate::aws::error::CallError;
 use crate::aws::parameter;
 use crate::cli::outcome::{Answer, Context, Ending as End, Exit, Failure, generated_by};
@@ -28,6 +30,29 @@ async fn upgrade(args: &UpgradeArgs, context: &Context) -> Result<End, Failure> 
         tag(version)?;
     }
     let reached = reach(&args.which, context, "upgrade").await?;
+    if reached.record.spec.eks.is_some() {
+        let Some(version) = &args.runner_version else {
+            let what = "Helm has both runners only while it works";
+            return Err(release::refused(
+                &reached,
+                what,
+                "--channel TAG goes to any version",
+            ));
+        };
+        if args.trial {
+            let what = "there is no trial: Helm takes the first runner away once the second is ready";
+            return Err(release::refused(
+                &reached,
+                what,
+                "--channel TAG goes to any version",
+            ));
+        }
+        let version = DeploymentArgs {
+            channel: Some(version.clone()),
+            ..DeploymentArgs::default()
+        };
+        return release::over(&args.which, version, args.yes, context).await;
+    }
     reached.all_run()?;
     let mut wanted = Record {
         pending: None,

@@ -88,8 +88,12 @@ pub async fn groups(
             let settings = &meant.settings;
             // Reading catalog and workload once is enough for deployments that ask the same.
             let key = format!(
-                "{} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+                "{} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
                 ground.region,
+                settings.target,
+                settings.eks.min_nodes,
+                settings.eks.max_nodes,
+                settings.eks.autoscaler,
                 settings.workload,
                 settings.set,
                 settings.families,

@@ -33,6 +33,7 @@ use crate::domain::doctor::account::{self, Account, Asked, TYPICAL};
 use crate::domain::doctor::alarm::{self, Alarms, Heard};
 use crate::domain::doctor::board::{Gap, Read};
 use crate::domain::doctor::check::{Check, Status, Subject};
+use crate::domain::doctor::cluster;
 use crate::domain::doctor::code::{Area, Code, Scope};
 use crate::domain::doctor::deployment::{self, FRESH, HostView};
 use crate::domain::doctor::facts::Told;
@@ -346,6 +347,7 @@ async fn account(survey: &Survey, ground: &Ground, region: &Subject, records: &[
         running: !specs.is_empty(),
         public_address: specs.iter().find_map(|spec| spec.public_address),
         vcpus: None,
+        on_eks: !specs.is_empty() && specs.iter().all(|spec| spec.eks.is_some()),
     };
     if asked.types.is_empty() {
         asked.types.insert(TYPICAL.0.to_owned());
@@ -384,7 +386,8 @@ async fn account(survey: &Survey, ground: &Ground, region: &Subject, records: &[
         (subnets, tables.map(|tables| tables.concat()))
     };
     let image = async {
-        let id = match specs.first() {
+        let hosts = specs.iter().find(|spec| spec.eks.is_none());
+        let id = match hosts.or(specs.first()) {
             Some(spec) => Some(spec.image.id.clone()),
             None => {
                 let name = image_parameter(&Settings::default());
@@ -451,6 +454,9 @@ impl One<'_, '_> {
     }
 
     async fn checks(&self) {
+        if self.record.spec.eks.is_some() {
+            return self.on_eks().await;
+        }
         let hosts = Host::all(self.record.spec.count);
         if hosts.len() > 1 {
             self.survey.forget(&self.of_host(Host { number: None }));
@@ -473,6 +479,20 @@ impl One<'_, '_> {
         );
     }
 
+    /// Makes the checks of a deployment on EKS: it has no hosts of ours, and a cluster instead.
+    async fn on_eks(&self) {
+        self.survey.forget(&self.of_host(Host { number: None }));
+        self.survey.ask(&self.subject(), Scope::Cluster);
+        self.put([deployment::phase(&self.subject(), self.record, Timestamp::now())]);
+        tokio::join!(self.token(), self.whole(), self.alarms(None));
+    }
+
+    fn put(&self, checks: impl IntoIterator<Item = Check>) {
+        let on_eks = self.record.spec.eks.is_some();
+        let told = |check| if on_eks { cluster::on_eks(check) } else { check };
+        self.survey.put(checks.into_iter().map(told));
+    }
+
     async fn token(&self) {
         if !self.survey.wants(|code| code == Code::DeploymentToken) {
             return;
@@ -481,8 +501,7 @@ impl One<'_, '_> {
             Token::Ours => Ok(self.parameters.contains_key(&self.name.token())),
             Token::Theirs(reference) => self.secret(reference).await,
         };
-        self.survey
-            .put([deployment::token(&self.subject(), self.record, &there)]);
+        self.put([deployment::token(&self.subject(), self.record, &there)]);
     }
 
     async fn secret(&self, reference: &SecretRef) -> Read<bool> {
@@ -501,7 +520,7 @@ impl One<'_, '_> {
         // A fix of alarms needs the steps that write them.
         if !self
             .survey
-            .wants(|code| OF.contains(&code) || code == Code::AlarmActions)
+            .wants(|code| OF.contains(&code) || code == Code::AlarmActions || code.scope() == Scope::Cluster)
         {
             return;
         }
@@ -519,16 +538,20 @@ impl One<'_, '_> {
             Ok(observed) => observed,
             Err(why) => {
                 let unknown = |code: &Code| Check::unknown(*code, why.to_string()).of(&subject);
-                self.survey.put(OF.iter().map(unknown));
+                self.put(OF.iter().map(unknown));
+                self.put(cluster::checks(&subject, self.record, &Err(why.clone())));
                 return;
             }
         };
+        let eks = observed.eks.as_deref().cloned().unwrap_or_default();
+        self.put(cluster::checks(&subject, self.record, &Ok(eks)));
         let Ok(caller) = self.caller.clone().await else {
             return;
         };
         let place = self.ground.place(&caller);
         let version = observed.record.as_ref().map_or(1, |(_, version)| *version);
         let wanted = Desired {
+            token_digest: None,
             place: &place,
             record: self.record,
             base: Some((self.record, version)),
@@ -539,8 +562,8 @@ impl One<'_, '_> {
         };
         let ascent = up(&wanted, &observed);
         let of_alarms = || ascent.steps.iter().filter(|step| deployment::is_alarm(step));
-        self.survey.put(deployment::drift(&subject, &ascent));
-        self.survey.put([
+        self.put(deployment::drift(&subject, &ascent));
+        self.put([
             deployment::leftovers(&subject, Some(self.record), &observed),
             alarm::present(&subject, observed.alarms.len(), of_alarms()),
         ]);
@@ -612,7 +635,7 @@ impl One<'_, '_> {
             notify: spec.notify.clone(),
             now,
         };
-        self.survey.put(alarm::checks(&self.subject(), &known));
+        self.put(alarm::checks(&self.subject(), &known));
     }
 
     async fn hosts(&self, hosts: &[Host], instances: &Read<Vec<Tagged<Instance>>>) {

@@ -7,7 +7,7 @@ use crate::cli::deployment::select::select;
 use crate::cli::deployment::size;
 use crate::cli::deployment::specify::{Site, certificates, specify};
 use crate::cli::outcome::{Context, Exit, Failure, Format};
-use crate::cli::question::{DEFAULT_REGION, QuestionArgs, TargetArg};
+use crate::cli::question::{DEFAULT_REGION, QuestionArgs};
 use crate::domain::deployment::name::{Host, Name, Place};
 use crate::domain::deployment::owner::Generation;
 use crate::domain::deployment::record::{Phase, Record, SCHEMA};
@@ -15,7 +15,7 @@ use crate::domain::deployment::spec::{Image, SecretRef, Spec, Subnet, Token};
 use crate::domain::deployment::user_data::scripts;
 use crate::domain::export::cloudformation::{LARGEST_BODY, template};
 use crate::domain::host_script::Unrenderable;
-use crate::domain::settings::TokenSource;
+use crate::domain::settings::{Target, TokenSource};
 use crate::render::document;
 
 pub(super) const CLOUDFORMATION: &str = "\
@@ -46,13 +46,13 @@ host reports to the SSM parameter /dataops-infra/NAME/host.";
 pub struct ExportDeploymentArgs {
     /// Which deployment.
     #[command(flatten)]
-    which: WhichArgs,
+    pub(super) which: WhichArgs,
     /// Workload that decides the size.
     #[command(flatten)]
-    question: QuestionArgs,
+    pub(super) question: QuestionArgs,
     /// The deployment.
     #[command(flatten)]
-    deployment: DeploymentArgs,
+    pub(super) deployment: DeploymentArgs,
 }
 
 /// Returns the template.
@@ -115,12 +115,6 @@ fn unusable(why: &Unrenderable) -> Failure {
 
 /// Returns what is wanted, as far as it can be known without an account.
 fn wanted(args: &ExportDeploymentArgs, context: &Context) -> Result<(Name, Spec, Option<String>), Failure> {
-    if args.question.target == Some(TargetArg::Eks) {
-        return Err(Failure::new(
-            Exit::Refused,
-            "only EC2 hosts can be exported in this version",
-        ));
-    }
     let flags = args.deployment.settings(&args.which, &args.question, context)?;
     let mut meant = select(&args.which, &flags, context, "export")?;
     let (Some(meant), true) = (meant.pop(), meant.is_empty()) else {
@@ -131,6 +125,12 @@ fn wanted(args: &ExportDeploymentArgs, context: &Context) -> Result<(Name, Spec,
         .hint("add --name NAME"));
     };
     let settings = &meant.settings;
+    if settings.target == Some(Target::Eks) {
+        return Err(
+            Failure::new(Exit::Refused, "CloudFormation and user data are of EC2 hosts")
+                .hint("dataops-infra export eksctl, helm-values or manifests"),
+        );
+    }
     let region = meant.region.as_deref().unwrap_or(DEFAULT_REGION);
     let size = size::question(settings, &args.question, region, context)?.answer()?;
     let token = match &settings.token {
@@ -152,6 +152,6 @@ fn wanted(args: &ExportDeploymentArgs, context: &Context) -> Result<(Name, Spec,
             parameter: None,
         },
     };
-    let spec = specify(settings, None, size, Some(token), ca.as_deref(), site);
+    let spec = specify(settings, None, size, Some(token), ca.as_deref(), site, None);
     Ok((meant.name, spec, ca))
 }

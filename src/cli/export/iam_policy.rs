@@ -11,6 +11,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   dataops-infra export iam-policy --for up > policy.json
   dataops-infra export iam-policy --for down --name dataops-runner-london --region eu-west-2
+  dataops-infra export iam-policy --for up --target eks --cluster dataops
   dataops-infra export iam-policy --for plan --read-only
   dataops-infra export iam-policy --for up --output json   with the reason for each action
 
@@ -36,6 +37,12 @@ pub struct PolicyArgs {
     /// runner, upgrade, rotate-token or resize.
     #[arg(long = "for", value_name = "COMMAND")]
     command: String,
+    /// What the deployments run on: ec2 or eks.
+    #[arg(long, value_name = "TARGET", value_parser = ["ec2", "eks"], default_value = "ec2")]
+    target: String,
+    /// Only in this cluster, with --target eks.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
     /// Only for the deployment of this name.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -81,6 +88,7 @@ pub(super) fn run(args: &PolicyArgs, context: &Context) -> Outcome {
             "schema": "dataops-infra/iam-policy/v1",
             "generated_by": generated_by(),
             "for": command.word(),
+            "target": args.target,
             "characters": iam::characters(&policy),
             "notes": notes,
             "reasons": iam::reasons(command, &scope),
@@ -118,6 +126,16 @@ fn scope(args: &PolicyArgs, command: Command, context: &Context) -> Result<Scope
     };
     let name = args.name.as_deref().map(Name::new).transpose();
     let name = name.map_err(|error| Failure::new(Exit::BadInput, error.to_string()))?;
+    let eks = args.target == "eks";
+    if let Some(cluster) = &args.cluster {
+        // What EKS takes as a name.
+        if !plain(cluster, "-_") {
+            return Err(wrong("--cluster", cluster, "the name of a cluster"));
+        }
+        if !eks {
+            return Err(wrong("--cluster", cluster, "--target eks with it"));
+        }
+    }
     if let Some(region) = context.region.as_deref().filter(|region| !plain(region, "-")) {
         return Err(wrong("--region", region, "a region such as eu-west-2"));
     }
@@ -149,6 +167,8 @@ fn scope(args: &PolicyArgs, command: Command, context: &Context) -> Result<Scope
         ));
     }
     Ok(Scope {
+        eks,
+        cluster: args.cluster.clone(),
         name,
         region: context.region.clone(),
         account: args.account.clone(),

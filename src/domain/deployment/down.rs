@@ -1,5 +1,7 @@
 //! From what there is to nothing: the steps of `down`, and what stays because it is not provably ours.
 
+mod eks;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -25,6 +27,8 @@ pub struct Removal {
     pub drain_seconds: Option<u32>,
     /// Terminate hosts that are protected from it.
     pub unprotect: bool,
+    /// Remove the file system of a deployment on EKS, which is left as data otherwise.
+    pub delete_storage: bool,
 }
 
 /// Something that stays.
@@ -132,12 +136,17 @@ pub fn down(record: &Record, version: Option<i64>, observed: &Observed, removal:
         );
     }
     alarms(&owner, observed, &mut steps, &mut descent);
-    hosts(record, &owner, observed, removal, &mut steps, &mut descent);
+    match (&record.spec.eks, &observed.eks) {
+        (Some(spec), Some(seen)) => eks::eks(record, spec, seen, removal, &mut steps, &mut descent),
+        _ => hosts(record, &owner, observed, removal, &mut steps, &mut descent),
+    }
     identity(&owner, observed, &mut steps, &mut descent);
     groups(record, &owner, observed, &mut steps, &mut descent);
     telling(&owner, observed, removal, &mut steps, &mut descent);
     parameters(&owner, observed, &mut steps, &mut descent);
-    volumes(&owner, observed, &mut descent);
+    if record.spec.eks.is_none() {
+        volumes(&owner, observed, &mut descent);
+    }
     for (arn, tags) in &observed.strangers {
         descent.stays.push(Stays {
             what: arn.clone(),

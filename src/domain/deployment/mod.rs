@@ -6,6 +6,7 @@
 pub mod change;
 pub mod down;
 pub mod drained;
+pub mod eks;
 pub mod metric;
 pub mod name;
 pub mod observed;

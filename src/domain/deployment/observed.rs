@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::eks::observed::ObservedEks;
 use super::owner::Tags;
 use super::record::{Record, Unreadable};
 
@@ -47,6 +48,8 @@ pub struct Observed {
     pub volumes: Vec<Tagged<Volume>>,
     /// ARNs of other things with our name in their tag.
     pub strangers: Vec<(String, Tags)>,
+    /// What there is on EKS; none: it was not asked for.
+    pub eks: Option<Box<ObservedEks>>,
 }
 
 /// A parameter with a host's report.

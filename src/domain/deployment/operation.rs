@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::down::Removal;
+use super::eks::operation::{ClusterOperation, EksOperation};
 use super::name::Host;
 use super::owner::Tags;
 use super::record::Record;
@@ -229,6 +230,10 @@ pub enum Operation {
     },
     /// Looks again until nothing of the deployment is left but its record.
     VerifyGone(Removal),
+    /// Something of EKS.
+    Eks(Box<EksOperation>),
+    /// Something in a cluster.
+    Cluster(Box<ClusterOperation>),
 }
 
 /// What tags are set on.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::eks::spec::Eks;
 use super::owner::Tags;
+
 /// Everything about a deployment but its name and generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +69,9 @@ pub struct Spec {
     pub tags: Tags,
     /// What thresholds of alarms rest on.
     pub alarms: AlarmBasis,
+    /// The cluster it runs in; none: hosts of EC2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eks: Option<Box<Eks>>,
 }
 
 /// A root volume.

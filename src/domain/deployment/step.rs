@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::change::Difference;
+use super::eks::operation::{ClusterOperation, EksOperation};
 use super::operation::Operation;
 
 /// What a step does to its resource.
@@ -90,6 +91,34 @@ impl Steps {
         });
         let last = self.0.len() - 1;
         &mut self.0[last]
+    }
+
+    /// Adds a step of EKS.
+    pub fn eks(
+        &mut self,
+        address: impl Into<String>,
+        kind: &'static str,
+        action: Action,
+        reason: impl Into<String>,
+        after: &[&str],
+        does: EksOperation,
+    ) {
+        let does = Operation::Eks(Box::new(does));
+        self.add(address, kind, action, reason, after, does);
+    }
+
+    /// Adds a step in a cluster.
+    pub fn within(
+        &mut self,
+        address: impl Into<String>,
+        kind: &'static str,
+        action: Action,
+        reason: impl Into<String>,
+        after: &[&str],
+        does: ClusterOperation,
+    ) {
+        let does = Operation::Cluster(Box::new(does));
+        self.add(address, kind, action, reason, after, does);
     }
 
     /// Whether there is a step at an address.

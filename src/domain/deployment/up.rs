@@ -1,5 +1,6 @@
 //! From what there is to what shall be: the steps of `up`.
 
+pub mod eks;
 mod resize;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub struct Wanted<'a> {
     pub base: Option<(&'a Record, i64)>,
     /// The token that the user gave, compared with ours.
     pub token: Given,
+    /// Digest of the token as it shall be, where it is known; compared with the one in the cluster.
+    pub token_digest: Option<&'a str>,
     /// The script of each host.
     pub user_data: &'a BTreeMap<String, String>,
     /// Whether `up` waits until hosts are online.
@@ -96,16 +99,24 @@ pub fn up(wanted: &Wanted<'_>, observed: &Observed) -> Ascent {
         ids: BTreeMap::new(),
         blocks: Vec::new(),
     };
-    climb.launches();
-    climb.record();
-    climb.role();
-    climb.security_group();
-    climb.parameters();
-    climb.logs();
-    climb.topic();
-    climb.hosts();
-    climb.waits();
-    climb.settings();
+    if climb.record.spec.eks.is_some() {
+        climb.record();
+        climb.token();
+        climb.topic();
+        climb.eks();
+    } else {
+        climb.launches();
+        climb.record();
+        climb.role();
+        climb.security_group();
+        climb.reports();
+        climb.token();
+        climb.logs();
+        climb.topic();
+        climb.hosts();
+        climb.waits();
+        climb.settings();
+    }
     climb.alarms();
     climb.dashboard();
     Ascent {
@@ -404,7 +415,7 @@ impl Climb<'_> {
         self.retag(&is, "security-group", "ec2:security-group", TagTarget::Ec2(id));
     }
 
-    fn parameters(&mut self) {
+    fn reports(&mut self) {
         for host in Host::all(self.record.spec.count) {
             let parameter = self.owner.name.report(host);
             let address = host.address("report");
@@ -427,6 +438,9 @@ impl Climb<'_> {
                 }
             }
         }
+    }
+
+    fn token(&mut self) {
         if self.record.spec.token != Token::Ours {
             return;
         }
@@ -862,13 +876,13 @@ impl Climb<'_> {
         let rules = AlarmRule::all(&self.owner.name, &self.record.spec, &place);
         for rule in &rules {
             let host = rule.host.address("host");
-            let known = self.ids.get(&host).cloned();
+            let known = rule.cluster.clone().or_else(|| self.ids.get(&host).cloned());
             let online = rule.host.address("online");
             let running = rule.host.address("running");
             let mut after = vec!["record", "topic", host.as_str()];
             if rule.breaches_on_silence() {
                 // Before the host has reported once, silence is no news.
-                after.extend([online.as_str(), running.as_str()]);
+                after.extend([online.as_str(), running.as_str(), AGENT_ACTIVE]);
             }
             let put = |exists: bool| Operation::PutAlarm {
                 rule: Box::new(rule.clone()),
@@ -940,7 +954,11 @@ impl Climb<'_> {
     }
 
     fn dashboard(&mut self) {
-        let hosts = Host::all(self.record.spec.count);
+        // The one of a cluster names no instances.
+        let hosts = match &self.record.spec.eks {
+            Some(_) => Vec::new(),
+            None => Host::all(self.record.spec.count),
+        };
         let addresses: Vec<String> = hosts.iter().map(|host| host.address("host")).collect();
         let known: Option<Vec<(Host, String)>> = hosts
             .iter()
@@ -984,6 +1002,9 @@ impl Climb<'_> {
         }
     }
 }
+
+/// Address of the wait for the add-on that reports for all nodes of a cluster.
+const AGENT_ACTIVE: &str = "addon-amazon-cloudwatch-observability-active";
 
 /// Returns what differs between an alarm's fields.
 fn field_differences(

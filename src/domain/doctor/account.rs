@@ -27,6 +27,8 @@ pub struct Asked {
     pub running: bool,
     /// Whether hosts get a public address.
     pub public_address: Option<bool>,
+    /// Whether all deployments are on EKS, which chooses the image of nodes.
+    pub on_eks: bool,
 }
 
 /// What the account says.
@@ -216,6 +218,9 @@ fn offering(asked: &Asked, account: &Account) -> Check {
 
 fn image(asked: &Asked, account: &Account) -> Check {
     let code = Code::AccountImage;
+    if asked.on_eks {
+        return Check::skipped(code, "EKS chooses the image of nodes");
+    }
     if let Err(why) = &account.image {
         return Check::unknown(code, why.to_string());
     }

@@ -19,11 +19,15 @@ pub enum Area {
     Runner,
     /// The alarms of a deployment.
     Alarm,
+    /// A deployment on EKS in AWS.
+    Eks,
+    /// What runs in the cluster.
+    Cluster,
 }
 
 impl Area {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Machine,
         Self::Account,
         Self::Deployment,
@@ -31,6 +35,8 @@ impl Area {
         Self::Host,
         Self::Runner,
         Self::Alarm,
+        Self::Eks,
+        Self::Cluster,
     ];
 
     /// Returns the word that codes begin with.
@@ -43,6 +49,8 @@ impl Area {
             Self::Host => "HOST",
             Self::Runner => "RUNNER",
             Self::Alarm => "ALARM",
+            Self::Eks => "EKS",
+            Self::Cluster => "CLUSTER",
         }
     }
 }
@@ -80,6 +88,8 @@ pub enum Scope {
     Deployment,
     /// Once for each host.
     Host,
+    /// Once for each deployment on EKS.
+    Cluster,
 }
 
 macro_rules! codes {
@@ -181,6 +191,15 @@ codes! {
     AlarmSubscription "ALARM-SUBSCRIPTION" Alarm Deployment Medium "everybody who is to be told has confirmed";
     AlarmData "ALARM-DATA" Alarm Deployment Medium "no alarm is without data for long";
     AlarmState "ALARM-STATE" Alarm Deployment High "no alarm rings";
+    EksCluster "EKS-CLUSTER" Eks Cluster High "the cluster is active";
+    EksVersion "EKS-VERSION" Eks Cluster Medium "the version of Kubernetes is in standard support";
+    EksNodes "EKS-NODES" Eks Cluster High "the node group is active";
+    EksAddons "EKS-ADDONS" Eks Cluster High "all add-ons are active";
+    EksStorage "EKS-STORAGE" Eks Cluster High "the file system can be mounted in every zone";
+    ClusterReachable "CLUSTER-REACHABLE" Cluster Cluster High "the cluster can be read";
+    ClusterNodes "CLUSTER-NODES" Cluster Cluster High "enough nodes are ready";
+    ClusterRelease "CLUSTER-RELEASE" Cluster Cluster High "the release is deployed";
+    ClusterRunner "CLUSTER-RUNNER" Cluster Cluster High "the runner's pod is ready and stays so";
 }
 
 impl Code {

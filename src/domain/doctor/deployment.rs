@@ -8,7 +8,7 @@ use super::scene::command;
 use crate::domain::deployment::name::Host;
 use crate::domain::deployment::observed::{Instance, Observed};
 use crate::domain::deployment::operation::Operation;
-use crate::domain::deployment::owner::{KEPT, told};
+use crate::domain::deployment::owner::{KEPT, Tags, told};
 use crate::domain::deployment::record::{Phase, Record, Unreadable};
 use crate::domain::deployment::report::Report;
 use crate::domain::deployment::resource::instance::standing;
@@ -209,8 +209,12 @@ pub fn leftovers(subject: &Subject, record: Option<&Record>, observed: &Observed
             })
         })
     };
+    // Nodes go with their group.
+    let node = |tags: &Tags| {
+        record.is_some_and(|record| record.spec.eks.is_some() && record.owner().owns(tags, "nodes"))
+    };
     for instance in &observed.instances {
-        if !instance.it.is_gone() && !ours(&instance.it.id) {
+        if !instance.it.is_gone() && !ours(&instance.it.id) && !node(&instance.tags) {
             let what = told(&instance.tags);
             left.push(format!(
                 "instance {} ({}) {what}",

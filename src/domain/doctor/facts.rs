@@ -144,6 +144,9 @@ pub struct Bootstrap {
     pub log: Vec<String>,
     /// What draining left: how the runner was taken off the platform.
     pub unregistered: Option<String>,
+    /// Registrations of which nobody knows whether the platform has made them, in a sentence each.
+    #[serde(default)]
+    pub strays: Vec<String>,
     /// Runners that the disk guard or the reboot window stopped, and starts again.
     pub held: Vec<String>,
     /// Whether the reboot window goes on.

@@ -599,6 +599,25 @@ fn leftover_registration(scene: &Scene, facts: &HostFacts) -> Check {
             Remedy::new("delete the sections that nobody needs, on the platform and in config.toml"),
         );
     }
+    let strays = facts
+        .bootstrap
+        .known()
+        .map_or(&[] as &[String], |boot| &boot.strays);
+    let told: Vec<&str> = strays
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty())
+        .collect();
+    if !told.is_empty() {
+        return Check::warning(
+            code,
+            told.join(" "),
+            scene.on_host(
+                "delete it on the platform, where there is an offline runner of this name; then let the host forget it",
+                "rm /var/lib/dataops-infra/strays",
+            ),
+        );
+    }
     Check::ok(code, "one section, one registration")
 }
 

@@ -223,6 +223,7 @@ const CASES: &[Case] = &[
     (LeftoverHost, &[("/config/known/exists", "false"), ("/config/known/runners", "[]"), ("/bootstrap/known/unregistered", r#""runner""#)], Failed, "took it off (runner)"),
     (LeftoverHost, &[("/config", r#"{"unknown": "x"}"#)], Unknown, "x"),
     (LeftoverRegistration, &[("/config/known/runners/0/id", "13")], Good, "one section"),
+    (LeftoverRegistration, &[("/bootstrap/known/strays", r#"["", "The platform may list a runner acme."]"#)], Warning, "may list a runner acme"),
 ];
 
 #[test]
@@ -540,6 +541,7 @@ fn the_account_is_checked() {
         gib: 300,
         running,
         public_address: None,
+        on_eks: false,
     };
     let look =
         |running: bool, account: &Account, code: Code| of(code, &account::checks(&asked(running), account));

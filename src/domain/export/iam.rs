@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::deployment::eks::preflight::SERVICE_ROLES;
 use crate::domain::deployment::name::{Name, Place};
 use crate::domain::deployment::owner::{DEPLOYMENT, KEPT};
 
@@ -98,6 +99,8 @@ pub enum On {
     PublicParameters,
     /// Secrets of the user's.
     TheirSecrets,
+    /// The same where they are read: those that are named, and never all.
+    NamedSecrets,
     /// Keys of the user's.
     TheirKeys,
     /// Roles below our path.
@@ -144,6 +147,28 @@ pub enum On {
     Attributes,
     /// The document that runs a shell script; it belongs to AWS.
     ShellDocument,
+    /// Clusters.
+    Clusters,
+    /// Node groups.
+    NodeGroups,
+    /// Add-ons.
+    Addons,
+    /// Access entries.
+    AccessEntries,
+    /// Pod identity associations.
+    PodIdentities,
+    /// File systems.
+    FileSystems,
+    /// Launch templates.
+    LaunchTemplates,
+    /// What a mount target uses and makes.
+    MountInputs,
+    /// Network interfaces.
+    Interfaces,
+    /// Log groups that EKS and the CloudWatch agent write to.
+    ClusterLogs,
+    /// Roles that services make for themselves.
+    ServiceRoles,
 }
 
 /// When an action is allowed.
@@ -160,6 +185,14 @@ pub enum When {
     /// The role goes to EC2 and nobody else
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html>).
     PassedToEc2,
+    /// The role goes to the control plane, to nodes or to pods.
+    PassedToEks,
+    /// The launch is that of a template.
+    ByTemplate,
+    /// The tags come with the call that makes the template or the group.
+    MadeWithTags,
+    /// The role is one that EKS, its node groups or EFS make for themselves.
+    ForEks,
     /// The tags come with the call that makes the thing
     /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>).
     MadeByLaunch,
@@ -203,6 +236,8 @@ pub struct Row {
     pub need: Need,
     /// Whether a policy for one named deployment does without: it lists what all deployments have.
     pub only_many: bool,
+    /// Whether it is for deployments on EKS alone.
+    pub only_eks: bool,
     /// What for.
     pub why: &'static str,
     /// Page that says so, beyond the service authorization reference.
@@ -212,8 +247,8 @@ pub struct Row {
 use Command::{Alarms, Doctor, Down, Plan, Resize, RotateToken, Runner, Up, Upgrade};
 use Need::{Called, Dependent, DryRun, Free};
 use When::{
-    Always, ForAlarmActions, GrantForAws, KeptGiven, MadeByLaunch, MadeBySnapshot, PassedToEc2, TagGiven,
-    TagThere, ThroughAws,
+    Always, ByTemplate, ForAlarmActions, ForEks, GrantForAws, KeptGiven, MadeByLaunch, MadeBySnapshot,
+    MadeWithTags, PassedToEc2, PassedToEks, TagGiven, TagThere, ThroughAws,
 };
 
 const ALL: &[Command] = &Command::ALL;
@@ -239,6 +274,7 @@ const fn row(
         when,
         need,
         only_many: false,
+        only_eks: false,
         why,
         source: None,
     }
@@ -248,6 +284,21 @@ const fn many(row: Row) -> Row {
     Row {
         only_many: true,
         ..row
+    }
+}
+
+/// A line for deployments on EKS alone.
+const fn eks(
+    action: &'static str,
+    commands: &'static [Command],
+    on: On,
+    when: When,
+    need: Need,
+    why: &'static str,
+) -> Row {
+    Row {
+        only_eks: true,
+        ..row(action, commands, on, when, need, why)
     }
 }
 
@@ -272,6 +323,12 @@ const PASS_ROLE: &str = "https://docs.aws.amazon.com/IAM/latest/UserGuide/id_rol
 const ALARM_ROLE: &str =
     "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-service-linked-roles.html";
 const EBS_KEYS: &str = "https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html";
+const POD_IDENTITY: &str = "https://docs.aws.amazon.com/eks/latest/userguide/add-ons-iam.html";
+const PASS_EKS: &str = "https://docs.aws.amazon.com/step-functions/latest/dg/eks-iam.html";
+const EKS_TEMPLATE: &str = "https://docs.aws.amazon.com/eks/latest/userguide/launch-templates.html";
+const EKS_ROLES: &str = "https://docs.aws.amazon.com/eks/latest/userguide/using-service-linked-roles.html";
+const EFS_ACTIONS: &str =
+    "https://docs.aws.amazon.com/efs/latest/ug/access-control-managing-permissions.html";
 const SSM_KEYS: &str = "https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html";
 
 /// The table.
@@ -410,16 +467,114 @@ pub const TABLE: &[Row] = &[
     row("cloudwatch:DescribeAlarmHistory", &[Alarms], On::Alarms, Always, Called, "what came of it"),
     row("cloudwatch:PutMetricAlarm", &[Up, Alarms, Resize], On::Alarms, Always, Called,
         "alarms; a test takes the action that reboots off and puts it back"),
-    says(row("cloudwatch:TagResource", &[Up], On::Alarms, TagGiven, Called,
+    says(row("cloudwatch:TagResource", &[Up, Resize], On::Alarms, TagGiven, Called,
         "PutMetricAlarm with tags wants it too"), PUT_METRIC_ALARM),
     says(row("iam:CreateServiceLinkedRole", &[Up], On::AlarmActionsRole, ForAlarmActions, Dependent("cloudwatch:PutMetricAlarm"),
         "the first alarm of an account that recovers or reboots makes CloudWatch's role"), ALARM_ROLE),
-    row("cloudwatch:DeleteAlarms", CHANGE, On::Alarms, TagThere, Called,
-        "alarms of former hosts, and all of them"),
+    row("cloudwatch:DeleteAlarms", &[Up, Down, Resize], On::Alarms, TagThere, Called,
+        "alarms of former hosts and types, and all of them"),
     row("cloudwatch:PutDashboard", &[Up, Resize], On::Dashboards, Always, Called, "the dashboard"),
     row("cloudwatch:DeleteDashboards", &[Down], On::Dashboards, Always, Called, "a dashboard carries no tags"),
+    // Preflight on EKS.
+    eks("eks:DescribeClusterVersions", PREFLIGHT, On::Everything, Always, Called, "versions in standard support"),
+    eks("eks:DescribeAddonVersions", PREFLIGHT, On::Everything, Always, Called, "versions of add-ons"),
+    eks("eks:ListClusters", PREFLIGHT, On::Everything, Always, Called, "how many there are, against the quota"),
+    eks("ec2:DescribeAvailabilityZones", PREFLIGHT, On::Everything, Always, Called, "zones without control planes"),
+    eks("iam:GetRole", PREFLIGHT, On::ServiceRoles, Always, Called, "whether AWS has made its roles already"),
+    eks("secretsmanager:GetSecretValue", &[Up, RotateToken], On::NamedSecrets, Always, Called,
+        "pods cannot read a secret of the user's, so it is put into the cluster"),
+    // What there is on EKS.
+    eks("eks:DescribeCluster", ALL, On::Clusters, Always, Called, "the cluster, and how to reach it"),
+    eks("eks:ListNodegroups", ALL, On::Clusters, Always, Called, "what else is in the cluster"),
+    eks("eks:ListFargateProfiles", ALL, On::Clusters, Always, Called, "what else is in the cluster"),
+    eks("eks:ListAddons", ALL, On::Clusters, Always, Called, "add-ons"),
+    eks("eks:ListAccessEntries", ALL, On::Clusters, Always, Called, "who may do something in the cluster"),
+    eks("eks:ListPodIdentityAssociations", ALL, On::Clusters, Always, Called, "roles of pods"),
+    eks("eks:DescribeNodegroup", ALL, On::NodeGroups, Always, Called, "the nodes"),
+    eks("eks:DescribeAddon", ALL, On::Addons, Always, Called, "add-ons"),
+    eks("eks:DescribeAccessEntry", ALL, On::AccessEntries, Always, Called, "whose they are"),
+    eks("eks:ListAssociatedAccessPolicies", ALL, On::AccessEntries, Always, Called, "what they allow"),
+    eks("eks:DescribePodIdentityAssociation", ALL, On::PodIdentities, Always, Called, "whose they are"),
+    eks("elasticfilesystem:DescribeFileSystems", ALL, On::FileSystems, Always, Called, "the file system"),
+    eks("elasticfilesystem:DescribeMountTargets", ALL, On::FileSystems, Always, Called, "its mount targets"),
+    eks("ec2:DescribeLaunchTemplates", ALL, On::Everything, Always, Called, "the launch template"),
+    eks("ec2:DescribeLaunchTemplateVersions", ALL, On::Everything, Always, Called, "what is in it"),
+    eks("iam:ListAttachedRolePolicies", ALL, On::RolesToRead, Always, Called, "policies of the roles"),
+    eks("logs:ListTagsForResource", ALL, On::ClusterLogs, Always, Called, "whose the cluster's log groups are"),
+    // The cluster.
+    eks("eks:CreateCluster", &[Up], On::Everything, TagGiven, Called, "the cluster"),
+    eks("eks:UpdateClusterConfig", &[Up], On::Clusters, TagThere, Called, "endpoint, logs, support"),
+    eks("eks:UpdateClusterVersion", &[Up, Upgrade], On::Clusters, TagThere, Called, "Kubernetes goes up a version"),
+    eks("eks:DescribeUpdate", &[Up, Upgrade, Resize], On::Clusters, Always, Called, "until it has"),
+    eks("eks:DescribeUpdate", &[Up, Upgrade, Resize], On::NodeGroups, Always, Called, "until the nodes are"),
+    eks("eks:DescribeUpdate", &[Up, Upgrade, Resize], On::Addons, Always, Called, "until the add-on is"),
+    eks("eks:DeleteCluster", &[Down], On::Clusters, TagThere, Called, "the cluster goes"),
+    eks("eks:TagResource", &[Up], On::Clusters, TagGiven, Called, "CreateCluster with tags wants it too; mends tags"),
+    eks("eks:TagResource", &[Up], On::NodeGroups, TagGiven, Called, "the same for node groups"),
+    eks("eks:TagResource", &[Up], On::Addons, TagGiven, Called, "the same for add-ons"),
+    eks("eks:TagResource", &[Up], On::AccessEntries, TagGiven, Called, "the same for access entries"),
+    eks("eks:TagResource", &[Up], On::PodIdentities, TagGiven, Called, "the same for pod identities"),
+    says(eks("iam:PassRole", &[Up], On::Roles, PassedToEks, Dependent("eks:CreateCluster, eks:CreateNodegroup, eks:CreateAddon, eks:CreatePodIdentityAssociation"),
+        "control plane, nodes and pods get their roles"), PASS_EKS),
+    says(eks("iam:CreateServiceLinkedRole", &[Up], On::ServiceRoles, ForEks, Dependent("eks:CreateCluster, eks:CreateNodegroup, elasticfilesystem:CreateMountTarget"),
+        "the first cluster of an account makes the roles of AWS's services"), EKS_ROLES),
+    // Roles have policies of AWS's.
+    eks("iam:AttachRolePolicy", &[Up], On::Roles, Always, Called, "policies of AWS's and of the user's"),
+    eks("iam:DetachRolePolicy", CHANGE, On::Roles, TagThere, Called, "before the role goes"),
+    // Nodes.
+    eks("ec2:CreateLaunchTemplate", &[Up], On::LaunchTemplates, TagGiven, Called, "disk and metadata of nodes"),
+    says(eks("ec2:CreateTags", &[Up], On::LaunchTemplates, MadeWithTags, Dependent("ec2:CreateLaunchTemplate"),
+        "tags come with the call that makes the template"), TAG_ON_CREATE),
+    eks("ec2:CreateLaunchTemplateVersion", &[Up, Resize], On::LaunchTemplates, TagThere, Called, "another disk or other tags"),
+    eks("ec2:CreateTags", &[Up], On::LaunchTemplates, TagThere, Called, "mends tags"),
+    eks("ec2:DeleteLaunchTemplate", &[Down], On::LaunchTemplates, TagThere, Called, "the launch template goes"),
+    eks("eks:CreateNodegroup", &[Up], On::Clusters, TagGiven, Called, "the nodes"),
+    says(eks("ec2:RunInstances", &[Up, Resize], On::Hosts, ByTemplate, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
+        "EKS looks whether the caller may launch what the template says"), EKS_TEMPLATE),
+    says(eks("ec2:RunInstances", &[Up, Resize], On::LaunchInputs, ByTemplate, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
+        "image, network and group of a node"), EKS_TEMPLATE),
+    says(eks("ec2:RunInstances", &[Up, Resize], On::LaunchTemplates, TagThere, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
+        "by our template alone"), EKS_TEMPLATE),
+    eks("eks:UpdateNodegroupConfig", &[Up, Resize], On::NodeGroups, TagThere, Called, "limits of the nodes"),
+    eks("eks:UpdateNodegroupVersion", &[Up, Upgrade, Resize], On::NodeGroups, TagThere, Called, "nodes of the newest template"),
+    eks("eks:DeleteNodegroup", &[Down], On::NodeGroups, TagThere, Called, "the nodes go"),
+    // Add-ons, people and pods.
+    eks("eks:CreateAddon", &[Up], On::Clusters, TagGiven, Called, "add-ons"),
+    says(eks("eks:UpdatePodIdentityAssociation", &[Up], On::PodIdentities, Always, Dependent("eks:UpdateAddon"),
+        "roles of an add-on's pods"), POD_IDENTITY),
+    eks("eks:UpdateAddon", &[Up, Upgrade], On::Addons, TagThere, Called, "their versions and settings"),
+    eks("eks:DeleteAddon", &[Down], On::Addons, TagThere, Called, "add-ons go"),
+    eks("eks:CreateAccessEntry", &[Up], On::Clusters, TagGiven, Called, "those who look after the cluster"),
+    eks("eks:AssociateAccessPolicy", &[Up], On::AccessEntries, Always, Called, "may do everything in it"),
+    eks("eks:DeleteAccessEntry", &[Down], On::AccessEntries, TagThere, Called, "access entries go"),
+    // Those of add-ons are made by EKS and have no tags of ours.
+    says(eks("eks:CreatePodIdentityAssociation", &[Up], On::Clusters, Always, Called, "roles of pods"), POD_IDENTITY),
+    says(eks("eks:DeletePodIdentityAssociation", &[Down], On::PodIdentities, Always, Called,
+        "and no longer; those of add-ons go with them"), POD_IDENTITY),
+    // The file system.
+    eks("elasticfilesystem:CreateFileSystem", &[Up], On::Everything, TagGiven, Called, "the file system for caches"),
+    says(eks("elasticfilesystem:TagResource", &[Up], On::FileSystems, TagGiven, Called,
+        "CreateFileSystem with tags wants it too"), EFS_ACTIONS),
+    eks("elasticfilesystem:CreateMountTarget", &[Up], On::FileSystems, TagThere, Called, "its mount targets"),
+    says(eks("ec2:CreateNetworkInterface", &[Up], On::MountInputs, Always, Dependent("elasticfilesystem:CreateMountTarget"),
+        "a mount target is one"), EFS_ACTIONS),
+    says(eks("ec2:DescribeNetworkInterfaces", CHANGE, On::Everything, Always, Dependent("elasticfilesystem:CreateMountTarget, elasticfilesystem:DeleteMountTarget"),
+        "a mount target is one"), EFS_ACTIONS),
+    says(eks("ec2:DeleteNetworkInterface", &[Down], On::Interfaces, Always, Dependent("elasticfilesystem:DeleteMountTarget"),
+        "a mount target is one"), EFS_ACTIONS),
+    eks("ec2:AuthorizeSecurityGroupIngress", &[Up], On::SecurityGroups, TagThere, Called, "NFS from the VPC"),
+    eks("ec2:AuthorizeSecurityGroupIngress", &[Up], On::Rules, Always, Called, "the rule that this makes"),
+    eks("elasticfilesystem:DeleteMountTarget", &[Down], On::FileSystems, TagThere, Called, "mount targets go"),
+    eks("elasticfilesystem:DeleteFileSystem", &[Down], On::FileSystems, TagThere, Called, "the file system goes, where asked"),
+    eks("elasticfilesystem:TagResource", &[Down], On::FileSystems, TagThere, Called, "or is marked as kept"),
+    eks("elasticfilesystem:UntagResource", &[Down], On::FileSystems, TagThere, Called, "and is left as data"),
+    // Log groups of the cluster.
+    eks("logs:CreateLogGroup", &[Up], On::ClusterLogs, TagGiven, Called, "before EKS makes them without an end"),
+    eks("logs:TagResource", &[Up], On::ClusterLogs, TagGiven, Called, "CreateLogGroup with tags wants it too"),
+    eks("logs:PutRetentionPolicy", &[Up], On::ClusterLogs, Always, Called, "days that they keep"),
+    eks("logs:DeleteLogGroup", &[Down], On::ClusterLogs, TagThere, Called, "they go"),
     // Keys of the user's; those of AWS need no permission of the caller's.
-    says(row("kms:CreateGrant", &[Up, Resize], On::TheirKeys, GrantForAws, Dependent("ec2:RunInstances, ec2:StartInstances"),
+    says(row("kms:CreateGrant", &[Up, Resize], On::TheirKeys, GrantForAws, Dependent("ec2:RunInstances, ec2:StartInstances, eks:CreateCluster"),
         "volumes"), EBS_KEYS),
     says(row("kms:DescribeKey", &[Up], On::TheirKeys, Always, Dependent("ec2:RunInstances"),
         "volumes"), EBS_KEYS),
@@ -431,9 +586,42 @@ pub const TABLE: &[Row] = &[
         "the token"), SSM_KEYS),
 ];
 
+/// Actions on hosts, besides those on resources that only hosts have.
+const HOST_ACTIONS: &[&str] = &[
+    "ec2:DescribeImages",
+    "ec2:DescribeSecurityGroupRules",
+    "ec2:DescribeVolumesModifications",
+    "ec2:RevokeSecurityGroupIngress",
+    "ssm:CancelCommand",
+    "ssm:DescribeInstanceInformation",
+    "ssm:GetCommandInvocation",
+];
+
+/// Whether a line is for deployments on EC2 alone. What stands under a name of ours is read for both.
+fn only_ec2(row: &Row) -> bool {
+    let on_hosts = matches!(
+        row.on,
+        On::AlarmActionsRole
+            | On::Attributes
+            | On::Hosts
+            | On::Instances
+            | On::LaunchInputs
+            | On::Profiles
+            | On::PublicParameters
+            | On::ShellDocument
+            | On::Snapshots
+            | On::Volumes
+    );
+    !row.only_eks && (on_hosts || row.when == PassedToEc2 || HOST_ACTIONS.contains(&row.action))
+}
+
 /// What a policy is narrowed to.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
+    /// For deployments on EKS instead of those on EC2.
+    pub eks: bool,
+    /// One cluster, where the deployments are on EKS.
+    pub cluster: Option<String>,
     /// One deployment.
     pub name: Option<Name>,
     /// One region.
@@ -474,10 +662,13 @@ impl Scope {
         let nobody = |service: &str, rest: &str| {
             format!("arn:{}:{service}:{}::{rest}", place.partition(), place.region)
         };
+        // On EKS there are several, which end with what they are for.
+        let end = if self.eks { "*" } else { "" };
         let identity = match &self.name {
-            Some(name) => name.role(&place.region),
+            Some(name) => format!("{}{end}", name.role(&place.region)),
             None => "*".to_owned(),
         };
+        let cluster = self.cluster.as_deref().unwrap_or("*");
         // With the path, and without, as IAM asks where it knows of none.
         let identities = |kind: &str| match &self.name {
             Some(_) => vec![place.iam_arn(&format!("{kind}/*{identity}"))],
@@ -505,7 +696,9 @@ impl Scope {
             On::TheirParameters => theirs("ssm", "parameter/", &self.parameters, ""),
             On::PublicParameters => vec![nobody("ssm", "parameter/aws/service/canonical/*")],
             On::TheirSecrets if self.secrets.is_empty() => ours("secretsmanager", "secret:*"),
-            On::TheirSecrets => theirs("secretsmanager", "secret:", &self.secrets, "-??????"),
+            On::TheirSecrets | On::NamedSecrets => {
+                theirs("secretsmanager", "secret:", &self.secrets, "-??????")
+            }
             On::TheirKeys => self.keys.clone(),
             On::Roles => vec![place.iam_arn(&format!("role/dataops-infra/{identity}"))],
             On::RolesToRead => identities("role"),
@@ -559,6 +752,23 @@ impl Scope {
             On::Snapshots => vec![nobody("ec2", "snapshot/*")],
             On::OwnedByTag | On::Attributes => ec2(&["instance", "security-group", "volume"]),
             On::ShellDocument => vec![nobody("ssm", "document/AWS-RunShellScript")],
+            On::Clusters => ours("eks", &format!("cluster/{cluster}")),
+            On::NodeGroups => match &self.name {
+                Some(name) => ours("eks", &format!("nodegroup/{cluster}/{}/*", name.node_group())),
+                None => ours("eks", &format!("nodegroup/{cluster}/*")),
+            },
+            On::Addons => ours("eks", &format!("addon/{cluster}/*")),
+            On::AccessEntries => ours("eks", &format!("access-entry/{cluster}/*")),
+            On::PodIdentities => ours("eks", &format!("podidentityassociation/{cluster}/*")),
+            On::FileSystems => ours("elasticfilesystem", "file-system/*"),
+            On::LaunchTemplates => ec2(&["launch-template"]),
+            On::MountInputs => ec2(&["network-interface", "security-group", "subnet"]),
+            On::Interfaces => ec2(&["network-interface"]),
+            On::ClusterLogs => ["aws/eks", "aws/containerinsights"]
+                .map(|writer| place.arn("logs", &format!("log-group:/{writer}/{cluster}/*")))
+                .to_vec(),
+            // Which they are is in the condition; four names twice are a tenth of what a policy may hold.
+            On::ServiceRoles => vec![place.iam_arn("role/aws-service-role/*/AWSServiceRoleFor*")],
         }
     }
 
@@ -585,6 +795,17 @@ impl Scope {
             PassedToEc2 => Some(json!({ "StringEquals": {
                 "iam:PassedToService": format!("ec2.amazonaws.com{suffix}")
             } })),
+            PassedToEks => Some(json!({ "StringEquals": { "iam:PassedToService": [
+                format!("ec2.amazonaws.com{suffix}"), "eks.amazonaws.com", "pods.eks.amazonaws.com"
+            ] } })),
+            ByTemplate => Some(json!({ "StringLike": {
+                "ec2:LaunchTemplate": self.place().arn("ec2", "launch-template/*")
+            } })),
+            MadeWithTags => Some(json!({ "StringEquals": { "ec2:CreateAction": "CreateLaunchTemplate" } })),
+            ForEks => {
+                let services = SERVICE_ROLES.map(|(_, service)| service);
+                Some(json!({ "StringEquals": { "iam:AWSServiceName": services } }))
+            }
             MadeByLaunch => Some(json!({ "StringEquals": {
                 "ec2:CreateAction": ["CreateSecurityGroup", "RunInstances"]
             } })),
@@ -603,6 +824,7 @@ impl Scope {
     fn has(&self, row: &Row, command: Command) -> bool {
         row.commands.contains(&command)
             && row.need != Free
+            && (if self.eks { !only_ec2(row) } else { !row.only_eks })
             && !(row.only_many && self.name.is_some())
             && !(self.read_only && is_launch(row))
             && !self.resources(row.on).is_empty()
@@ -640,11 +862,17 @@ fn sid(row: &Row) -> String {
             | On::Dashboards
             | On::Roles
             | On::Profiles
+            | On::Clusters
+            | On::NodeGroups
+            | On::Addons
+            | On::AccessEntries
+            | On::PodIdentities
+            | On::FileSystems
     );
-    let made = matches!(row.on, On::Hosts | On::SecurityGroups);
+    let made = matches!(row.on, On::Hosts | On::LaunchTemplates | On::SecurityGroups);
     let owned = matches!(
         row.on,
-        On::Instances | On::SecurityGroups | On::OwnedByTag | On::Attributes
+        On::Instances | On::LaunchTemplates | On::SecurityGroups | On::OwnedByTag | On::Attributes
     );
     let group = match (row.on, row.when) {
         (_, Always | TagGiven | TagThere) if named => "Ours".to_owned(),
@@ -740,6 +968,21 @@ mod tests {
                 let size = characters(&policy(command, &scope));
                 assert!(size <= MOST_CHARACTERS, "{}: {size}", command.word());
             }
+        }
+    }
+
+    #[test]
+    fn policies_on_eks_fit_a_managed_policy_but_for_up() {
+        for command in Command::ALL {
+            let scope = Scope {
+                eks: true,
+                cluster: Some("dataops-runner-london".to_owned()),
+                ..scope(Some("dataops-runner-london"))
+            };
+            let size = characters(&policy(command, &scope));
+            // What a role's inline policies hold.
+            let most = if command == Up { 10_240 } else { MOST_CHARACTERS };
+            assert!(size <= most, "{}: {size}", command.word());
         }
     }
 

@@ -63,8 +63,8 @@ fn every_hole_is_filled_and_there_is_room() {
         assert!(script.starts_with("#!/bin/bash\n"));
         assert!(!script.contains("@@"), "a hole is left");
         let size = packed(&script).len();
-        // What is left is for certificates, which hardly compress.
-        assert!(size < MOST_BYTES - 1000, "{size} bytes");
+        // What is left is for certificates, which hardly compress: a short one has 700 bytes.
+        assert!(size < MOST_BYTES - 900, "{size} bytes");
     }
     assert!(!drain(60, "acme").contains("@@"));
 }

@@ -51,6 +51,8 @@ pub enum Work {
         /// Size that the volume has.
         gib: u32,
     },
+    /// Begins the bootstrap anew where it has failed.
+    Again,
     /// Puts a second runner beside the first.
     Try(Why),
     /// Puts the second in the place of the first.
@@ -70,6 +72,7 @@ impl Work {
             Self::Logs { .. } => "logs",
             Self::Settings => "settings",
             Self::Grow { .. } => "grow",
+            Self::Again => "again",
             Self::Try(_) => "try",
             Self::Finish(..) => "finish",
             Self::Rollback(_) => "rollback",
@@ -83,7 +86,7 @@ impl Work {
             Ending::Now => 120,
         };
         match self {
-            Self::Look | Self::Logs { .. } => 120,
+            Self::Look | Self::Again | Self::Logs { .. } => 120,
             Self::Settings => 300,
             Self::Grow { .. } | Self::Start => 900,
             Self::Stop(ending) | Self::Rollback(ending) => jobs(ending) + 900,
@@ -103,7 +106,7 @@ impl Work {
             Why::Rotate => "rotate",
         };
         match self {
-            Self::Look | Self::Start | Self::Settings => json!({}),
+            Self::Look | Self::Start | Self::Settings | Self::Again => json!({}),
             Self::Stop(ending) | Self::Restart(ending) | Self::Rollback(ending) => jobs(ending),
             Self::Logs { tail, since } => json!({ "tail": tail, "since": since }),
             Self::Grow { gib } => json!({ "gib": gib }),

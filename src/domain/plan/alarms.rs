@@ -347,15 +347,16 @@ fn eks(facts: Facts) -> Vec<Alarm> {
             "a node that is not ready takes its jobs with it".to_owned(),
         ),
         alarm(
+            // Each pod reports 0 or 1, once a minute: Minimum is 0 as soon as one of them runs.
             "pods-pending",
             INSIGHTS,
             "pod_status_pending",
             cluster,
-            ("Minimum", AtLeast, 1.0),
-            (300, 3),
+            ("Maximum", AtLeast, 1.0),
+            (60, 15),
             NotBreaching,
             format!(
-                "needs the enhanced Container Insights metrics; pods wait 15 minutes although the node group may hold {} jobs: quota, zones or the maximum",
+                "needs the enhanced Container Insights metrics; in each of 15 minutes pods wait although the node group may hold {} jobs: quota, zones or the maximum",
                 facts.pods
             ),
         ),

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::wording;
-use crate::domain::profile::{Basis, Loaded, Scope, Target};
+use crate::domain::catalog::InstanceType;
+use crate::domain::profile::{Basis, Loaded, Profile, Scope, Target};
 use crate::domain::sizing::pods;
 use crate::domain::sizing::recommend::Recommendation;
 use crate::domain::sizing::search::{Question, Reason};
@@ -169,6 +170,16 @@ pub fn notices(question: &Question<'_>, loaded: &Loaded, answer: &Recommendation
             None,
         );
     }
+    if question.target == Target::Eks
+        && let Some(message) = vendors_node(question, answer)
+    {
+        add(
+            "vendors-node-too-small",
+            Severity::Info,
+            message,
+            Some(super::conflicts::COMPARISON),
+        );
+    }
     let unconsidered =
         |wanted: fn(&Reason) -> bool| answer.refused.iter().filter(|(_, reason)| wanted(reason)).count();
     let unpriced = unconsidered(|reason| matches!(reason, Reason::NoPrice));
@@ -186,4 +197,77 @@ pub fn notices(question: &Question<'_>, loaded: &Loaded, answer: &Recommendation
         );
     }
     notices
+}
+
+/// The smallest node that a page of the vendor names.
+const VENDORS_NODE: &str = "c6i.large";
+
+/// Says why the vendor's smallest node does not do, where it was tried and another was chosen.
+fn vendors_node(question: &Question<'_>, answer: &Recommendation<'_>) -> Option<String> {
+    let tried = answer
+        .others
+        .iter()
+        .filter(|other| other.instance_type == VENDORS_NODE && other.meets.is_none())
+        .max_by_key(|other| other.count)?;
+    let because = wording::reason(tried.reasons.first()?, question.profile.slo.wait_s);
+    let node = question.catalog.get(VENDORS_NODE)?;
+    Some(format!(
+        "{}; with {} of them, {because}",
+        too_small(question.profile, node, answer.offer.instance),
+        tried.count
+    ))
+}
+
+/// Says how many job pods a node and the chosen one hold, with the arithmetic.
+fn too_small(profile: &Profile, node: &InstanceType, chosen: &InstanceType) -> String {
+    let cluster = &profile.kubernetes;
+    let (small, large) = (
+        pods::allocatable(profile, node),
+        pods::allocatable(profile, chosen),
+    );
+    let more = small.job_pods + 1;
+    let request = small.job_cpu_m / f64::from(more);
+    // Only where CPU is what is short would a smaller request of CPU help.
+    let smaller = if small.by_cpu < small.by_memory
+        && cluster.memory_request_mib * f64::from(more) <= small.job_memory_mib
+    {
+        format!(
+            ", and {} would hold {more} at a request of {request:.0}m or less",
+            node.name
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{} is not enough for job pods of {:.0}m CPU and {:.0} MiB: of its {:.0}m and {:.0} MiB system pods and agents \
+         take {:.0}m and {:.0} MiB, and what is left holds {}; {} holds {}{smaller}",
+        node.name,
+        cluster.cpu_request_m,
+        cluster.memory_request_mib,
+        small.cpu_m,
+        small.memory_mib,
+        cluster.system_cpu_m,
+        cluster.system_memory_mib,
+        small.job_pods,
+        chosen.name,
+        large.job_pods,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::Catalog;
+    use crate::domain::testing::production;
+
+    #[test]
+    fn the_vendors_own_request_fills_the_vendors_own_node() {
+        let catalog = Catalog::embedded("us-east-1").expect("known");
+        let mut profile = production();
+        profile.kubernetes.cpu_request_m = 1000.0;
+        let get = |name| catalog.get(name).expect("in the catalog");
+        insta::assert_snapshot!(too_small(&profile, get("c6i.large"), get("c6i.xlarge")), @"c6i.large is not enough for job pods of 1000m CPU and 448 MiB: of its 1930m and 3168 MiB system pods and agents take 300m and 450 MiB, and what is left holds 1; c6i.xlarge holds 3, and c6i.large would hold 2 at a request of 815m or less");
+        profile.kubernetes.memory_request_mib = 2048.0;
+        insta::assert_snapshot!(too_small(&profile, get("c6i.large"), get("m6i.xlarge")), @"c6i.large is not enough for job pods of 1000m CPU and 2048 MiB: of its 1930m and 3168 MiB system pods and agents take 300m and 450 MiB, and what is left holds 1; m6i.xlarge holds 3");
+    }
 }

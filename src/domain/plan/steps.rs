@@ -111,6 +111,7 @@ fn ec2(basis: &Basis<'_>) -> Vec<Step> {
             log_retention_days: 30,
             tags: BTreeMap::new(),
             alarms: basis.alarms,
+            eks: None,
         },
     };
     let wanted = Wanted {
@@ -118,6 +119,7 @@ fn ec2(basis: &Basis<'_>) -> Vec<Step> {
         record: &record,
         base: None,
         token: Given::Token,
+        token_digest: None,
         user_data: &BTreeMap::new(),
         wait: true,
         resize: None,

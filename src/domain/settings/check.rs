@@ -7,9 +7,11 @@ use super::Ttl;
 use super::keys::{Form, KEYS, Key, Kind, RETENTION_DAYS, Value, find};
 use super::problem::{is_printable, quoted};
 use super::shape::{
-    SIZES, arn, is_email, is_family, is_id, is_image, is_image_tag, is_kms_key, is_name, is_parameter,
-    is_region, is_secret, is_size, is_topic, is_url, is_variable, is_zone, whole,
+    SIZES, arn, is_chart, is_chart_version, is_cidr, is_cluster, is_email, is_family, is_id, is_image,
+    is_image_tag, is_kms_key, is_kubernetes, is_name, is_object, is_parameter, is_policy, is_principal,
+    is_region, is_secret, is_size, is_topic, is_url, is_variable, is_zone, network, whole,
 };
+use crate::domain::deployment::eks::spec::Chart;
 use crate::domain::profile::{self, builtin_names, fields::FIELDS, nearest};
 
 /// Why a value is refused.
@@ -297,9 +299,14 @@ fn tag(name: &str, value: &str) -> Result<(), Refusal> {
 
 /// Returns what is wrong with a value and what was probably meant; `None` when nothing is.
 fn trouble(kind: Kind, text: &str) -> Option<(String, Option<String>)> {
+    trouble_and(kind, text, true)
+}
+
+/// As [`trouble`]; what was meant is looked for once, not for what was perhaps meant again.
+fn trouble_and(kind: Kind, text: &str, look: bool) -> Option<(String, Option<String>)> {
     let is_no = |what: &str| format!("{} is no {what}", quoted(text));
     let meant = |near: String| {
-        let good = near != text && trouble(kind, &near).is_none();
+        let good = look && near != text && trouble_and(kind, &near, false).is_none();
         good.then(|| did_you_mean(near))
     };
     let lower = text.trim().to_lowercase();
@@ -473,6 +480,70 @@ fn trouble(kind: Kind, text: &str) -> Option<(String, Option<String>)> {
             }
             answer(Ttl::parse(text).is_some(), "length of time", near)
         }
+        Kind::Cluster => answer(is_cluster(text), "name of an EKS cluster", hyphens),
+        Kind::Kubernetes => {
+            let version = lower.trim_start_matches('v');
+            let near: Vec<&str> = version.splitn(3, '.').take(2).collect();
+            answer(is_kubernetes(text), "minor version of Kubernetes", near.join("."))
+        }
+        Kind::Cidr => {
+            let near = match network(text) {
+                Some((_, first)) => text.split_once('/').map(|(_, bits)| format!("{first}/{bits}")),
+                None => (!text.contains('/')).then(|| format!("{text}/32")),
+            };
+            answer(is_cidr(text), "range of IPv4 addresses", near.unwrap_or_default())
+        }
+        Kind::Principal => {
+            if text.contains(":assumed-role/") {
+                let message = format!("{} is a session of a role", quoted(text));
+                let suggestion = "write the role: arn:aws:iam::ACCOUNT:role/NAME".to_owned();
+                return Some((message, Some(suggestion)));
+            }
+            answer(is_principal(text), "ARN of a role or a user", String::new())
+        }
+        Kind::Policy => {
+            let near = (!text.contains(':')).then(|| format!("arn:aws:iam::aws:policy/{text}"));
+            answer(is_policy(text), "ARN of a policy", near.unwrap_or_default())
+        }
+        Kind::Object(longest, what) => answer(
+            is_object(text, longest),
+            &format!("name of a {what}"),
+            hyphens.trim_matches('-').to_owned(),
+        ),
+        Kind::Repository => {
+            if text.contains('@') {
+                return Some(("holds a user name or password".to_owned(), None));
+            }
+            let bare = text.strip_prefix("http://").unwrap_or(text);
+            let near = (!bare.contains("://")).then(|| format!("https://{bare}"));
+            answer(
+                is_url(text, &["https", "oci"]),
+                "repository of charts",
+                near.unwrap_or_default(),
+            )
+        }
+        Kind::Chart => {
+            if Chart::is_path(text) {
+                return file_trouble(text);
+            }
+            if let Some((repository, chart)) = text
+                .rsplit_once('/')
+                .filter(|(repository, _)| repository.contains("://"))
+            {
+                let message = format!("{} is an address", quoted(text));
+                let suggestion = format!("write chart_repository: {repository} and chart: {chart}");
+                return Some((message, Some(suggestion)));
+            }
+            answer(is_chart(text), "name of a chart", hyphens)
+        }
+        Kind::ChartVersion => {
+            let near = (text.matches('.').count() == 1).then(|| format!("{text}.0"));
+            answer(
+                is_chart_version(text),
+                "version of a chart",
+                near.unwrap_or_default(),
+            )
+        }
         Kind::Override | Kind::Tag => None,
     }
 }
@@ -541,6 +612,20 @@ pub(super) fn expectation(key: &Key) -> String {
         Kind::Topic => format!("the ARN of a standard topic, such as {}", key.example),
         Kind::Address => "an e-mail address or an https URL".to_owned(),
         Kind::Ttl => "a life such as 90m, 4h or 7d, from 15m to 30d".to_owned(),
+        Kind::Cluster => "up to 100 letters, digits, - and _, a letter or digit first".to_owned(),
+        Kind::Kubernetes | Kind::ChartVersion => format!("a version such as {}", key.example),
+        Kind::Cidr => format!("a range such as {}", key.example),
+        Kind::Principal => format!("the ARN of a role or a user, such as {}", key.example),
+        Kind::Policy => format!("the ARN of a policy, such as {}", key.example),
+        Kind::Object(longest, _) => {
+            let dots = if longest > 63 { ", . between" } else { "" };
+            format!("up to {longest} of a-z, 0-9 and -, no - at either end{dots}")
+        }
+        Kind::Repository => format!(
+            "an https or oci URL without user and password, such as {}",
+            key.example
+        ),
+        Kind::Chart => "the name of a chart, or the path of a folder or archive such as ./chart".to_owned(),
         Kind::Tag => "a key of 1 to 128 and a value of up to 256 letters, digits, spaces and _ . : / = + - @"
             .to_owned(),
     }

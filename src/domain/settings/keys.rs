@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Packages, SecretRef, Settings, Target, TokenSource, Ttl};
+use super::{Autoscaler, Packages, SecretRef, Settings, StorageMode, Target, TokenSource, Ttl};
 use crate::domain::disk::LARGEST_GIB;
+use crate::domain::sizing::search::MOST_HOSTS;
 
 /// Tags of the user's at most: AWS allows 50 on a resource, and some are ours.
 pub const MAX_TAGS: usize = 40;
@@ -68,6 +69,24 @@ pub enum Kind {
     Ttl,
     /// A key and a value of an AWS tag.
     Tag,
+    /// Name of an EKS cluster.
+    Cluster,
+    /// Minor version of Kubernetes.
+    Kubernetes,
+    /// A range of IPv4 addresses.
+    Cidr,
+    /// ARN of a role or a user of IAM.
+    Principal,
+    /// ARN of a policy of IAM.
+    Policy,
+    /// Name of an object of Kubernetes, with its longest length and what it is.
+    Object(usize, &'static str),
+    /// Repository of Helm charts.
+    Repository,
+    /// A chart: its name, or a path.
+    Chart,
+    /// Version of a chart.
+    ChartVersion,
 }
 
 /// How many values a key holds.
@@ -123,6 +142,11 @@ pub static GROUPS: &[Group] = &[
         name: "docker",
         one_of: false,
         doc: "How the container engine is installed and what it may reach.",
+    },
+    Group {
+        name: "eks",
+        one_of: false,
+        doc: "The cluster, its nodes and the release in it; for the target eks.",
     },
 ];
 
@@ -251,7 +275,7 @@ pub static KEYS: &[Key] = keys![
     "count", Kind::Number(1, 20, "hosts"), One, plain!(Number, count), "2",
         "Number of hosts.";
     "concurrency", Kind::Number(1, 500, "jobs"), One, plain!(Number, concurrency), "8",
-        "Jobs at a time on one host.";
+        "Jobs at a time on one host; on EKS on all nodes together.";
     "disk_gib", Kind::Number(20, LARGEST_GIB, "GiB"), One, plain!(Number, disk_gib), "200",
         "Size of the disk of a host.";
     "fallback_types", Kind::InstanceType, List(20), many!(List, fallback_types), "m5.2xlarge",
@@ -305,6 +329,48 @@ pub static KEYS: &[Key] = keys![
     "docker.ca_file", Kind::File, One,
         made!(docker.ca_file, |it: &PathBuf| shown(it), |text: String| Some(PathBuf::from(text))), "./company-ca.pem",
         "Certificates to trust, as a PEM file relative to this one.";
+    "eks.cluster", Kind::Cluster, One, plain!(Text, eks.cluster), "team",
+        "A cluster that exists, which is adopted; else one is made.";
+    "eks.version", Kind::Kubernetes, One, plain!(Text, eks.version), "1.34",
+        "Version of Kubernetes of a cluster that is made.";
+    "eks.min_nodes", Kind::Number(1, MOST_HOSTS, "nodes"), One, plain!(Number, eks.min_nodes), "2",
+        "Nodes at least, instead of the recommended number.";
+    "eks.max_nodes", Kind::Number(1, MOST_HOSTS, "nodes"), One, plain!(Number, eks.max_nodes), "4",
+        "Nodes at most, instead of the recommended number.";
+    "eks.public_endpoint", Kind::Flag, One, plain!(Flag, eks.public_endpoint), "true",
+        "Whether the API server can be reached from outside of the VPC.";
+    "eks.public_cidrs", Kind::Cidr, List(40), many!(List, eks.public_cidrs), "192.0.2.0/24",
+        "Ranges that may reach the API server from outside; else all.";
+    "eks.log_types",
+        Kind::Choice(&["api", "audit", "authenticator", "controllerManager", "scheduler"]), List(5),
+        many!(List, eks.log_types), "audit",
+        "Logs of the control plane that are kept.";
+    "eks.secrets_key", Kind::KmsKey, One, plain!(Text, eks.secrets_key), "alias/cluster",
+        "KMS key that secrets in the cluster are encrypted with, besides EKS's own encryption; cannot be changed.";
+    "eks.admins", Kind::Principal, List(20), many!(List, eks.admins), "arn:aws:iam::123456789012:role/admin",
+        "ARNs of roles and users that may do everything in the cluster, besides who made it.";
+    "eks.autoscaler", Kind::Choice(&["none", "cluster-autoscaler", "cluster"]), One,
+        made!(eks.autoscaler, |it: &Autoscaler| Some(it.word().to_owned()),
+            |text: String| Autoscaler::named(&text)), "cluster-autoscaler",
+        "Who adds and takes away nodes: nobody, Cluster Autoscaler, or the adopted cluster itself (Auto Mode, Karpenter).";
+    "eks.file_system", Kind::Id("fs-", "file system"), One, plain!(Text, eks.file_system), "fs-0a1b2c3d4e5f60718",
+        "A file system of EFS that exists, for caches; else one is made.";
+    "eks.storage", Kind::Choice(&["static", "dynamic", "none"]), One,
+        made!(eks.storage, |it: &StorageMode| Some(it.word().to_owned()),
+            |text: String| StorageMode::named(&text)), "static",
+        "How volumes for caches come to be on EFS: one volume, an access point for each (which forces one user on every file), or none.";
+    "eks.namespace", Kind::Object(63, "namespace"), One, plain!(Text, eks.namespace), "runners",
+        "Namespace of the release; else one named as the deployment.";
+    "eks.chart_repository", Kind::Repository, One, plain!(Text, eks.chart_repository), "https://charts.example.com",
+        "Repository of the vendor's chart: https or oci.";
+    "eks.chart", Kind::Chart, One, plain!(Text, eks.chart), "dataops-runner",
+        "The vendor's chart: its name in the repository, or a folder or archive relative to this file.";
+    "eks.chart_version", Kind::ChartVersion, One, plain!(Text, eks.chart_version), "1.2.3",
+        "Version of the chart; else the newest, or the one in the path.";
+    "eks.vault_secret", Kind::Object(253, "secret"), One, plain!(Text, eks.vault_secret), "team-vault",
+        "A secret in the namespace with vault.yml and vault.salt; else the chart makes one.";
+    "eks.job_policies", Kind::Policy, List(10), many!(List, eks.job_policies), "arn:aws:iam::123456789012:policy/jobs",
+        "ARNs of policies that job pods have.";
     "topic", Kind::Topic, One, plain!(Text, topic), "arn:aws:sns:eu-west-2:123456789012:on-call",
         "SNS topic of your own that alarms go to; not with notify.";
     "notify", Kind::Address, List(20), many!(List, notify), "team@example.com",

@@ -24,6 +24,9 @@ pub use parse::{SCHEMA, parse, parse_bytes};
 pub use schema::schema;
 pub use together::{Contradiction, contradictions};
 
+use super::deployment::eks::spec::Chart;
+
+pub use super::deployment::eks::spec::{Autoscaler, StorageMode};
 pub use super::deployment::spec::SecretRef;
 pub use super::profile::{Problem, ProfileErrors as SettingsErrors, Target};
 
@@ -85,6 +88,8 @@ pub struct Settings {
     pub channel: Option<String>,
     /// How the container engine is installed.
     pub docker: Docker,
+    /// The cluster, for the target `eks`.
+    pub eks: Eks,
     /// SNS topic of the user's that alarms go to.
     pub topic: Option<String>,
     /// Addresses that alarms go to.
@@ -97,6 +102,47 @@ pub struct Settings {
     pub ttl: Option<Ttl>,
     /// Tags on everything, beside our own.
     pub tags: BTreeMap<String, String>,
+}
+
+/// The cluster, its nodes and the release in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Eks {
+    /// A cluster that exists, which is adopted; none: one of ours, named as the deployment.
+    pub cluster: Option<String>,
+    /// Version of Kubernetes; none: EKS's default, of those in standard support.
+    pub version: Option<String>,
+    /// Nodes at least.
+    pub min_nodes: Option<u32>,
+    /// Nodes at most.
+    pub max_nodes: Option<u32>,
+    /// Whether the API server can be reached from outside of the VPC.
+    pub public_endpoint: Option<bool>,
+    /// Ranges that may reach it from outside.
+    pub public_cidrs: Vec<String>,
+    /// Logs of the control plane that are kept.
+    pub log_types: Vec<String>,
+    /// Key that secrets in the cluster are encrypted with.
+    pub secrets_key: Option<String>,
+    /// ARNs of roles and users that may do everything in the cluster.
+    pub admins: Vec<String>,
+    /// Who adds and takes away nodes.
+    pub autoscaler: Option<Autoscaler>,
+    /// A file system of the user's.
+    pub file_system: Option<String>,
+    /// How volumes come to be.
+    pub storage: Option<StorageMode>,
+    /// Namespace of the release.
+    pub namespace: Option<String>,
+    /// Repository of the chart.
+    pub chart_repository: Option<String>,
+    /// The chart: its name, or a path.
+    pub chart: Option<String>,
+    /// Version of the chart.
+    pub chart_version: Option<String>,
+    /// Name of a secret with a vault of the user's.
+    pub vault_secret: Option<String>,
+    /// ARNs of policies that job pods have.
+    pub job_policies: Vec<String>,
 }
 
 /// How the container engine is installed and what it may reach.
@@ -238,6 +284,26 @@ impl Settings {
                 proxy: self.docker.proxy.or(base.docker.proxy),
                 ca_file: self.docker.ca_file.or(base.docker.ca_file),
             },
+            eks: Eks {
+                cluster: self.eks.cluster.or(base.eks.cluster),
+                version: self.eks.version.or(base.eks.version),
+                min_nodes: self.eks.min_nodes.or(base.eks.min_nodes),
+                max_nodes: self.eks.max_nodes.or(base.eks.max_nodes),
+                public_endpoint: self.eks.public_endpoint.or(base.eks.public_endpoint),
+                public_cidrs: list(self.eks.public_cidrs, base.eks.public_cidrs),
+                log_types: list(self.eks.log_types, base.eks.log_types),
+                secrets_key: self.eks.secrets_key.or(base.eks.secrets_key),
+                admins: list(self.eks.admins, base.eks.admins),
+                autoscaler: self.eks.autoscaler.or(base.eks.autoscaler),
+                file_system: self.eks.file_system.or(base.eks.file_system),
+                storage: self.eks.storage.or(base.eks.storage),
+                namespace: self.eks.namespace.or(base.eks.namespace),
+                chart_repository: self.eks.chart_repository.or(base.eks.chart_repository),
+                chart: self.eks.chart.or(base.eks.chart),
+                chart_version: self.eks.chart_version.or(base.eks.chart_version),
+                vault_secret: self.eks.vault_secret.or(base.eks.vault_secret),
+                job_policies: list(self.eks.job_policies, base.eks.job_policies),
+            },
             topic: self.topic.or(base.topic),
             notify: list(self.notify, base.notify),
             termination_protection: self.termination_protection.or(base.termination_protection),
@@ -290,6 +356,12 @@ impl Settings {
         }
         if let Some(path) = &mut self.docker.ca_file {
             *path = folder.join(&*path);
+        }
+        if let Some(chart) = &mut self.eks.chart
+            && Chart::is_path(chart)
+            && let Some(path) = folder.join(chart.as_str()).to_str()
+        {
+            path.clone_into(chart);
         }
         self
     }

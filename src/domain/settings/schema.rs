@@ -171,7 +171,7 @@ fn shape(kind: Kind) -> Map<String, Json> {
         Kind::KmsKey => pattern(&format!(
             "{ARN}kms:[a-z0-9-]+:[0-9]{{12}}:(key|alias)/|^alias/[A-Za-z0-9/_-]+$|^(mrk-[0-9a-f]{{32}}|[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})$"
         )),
-        Kind::File => {
+        Kind::File | Kind::Chart => {
             object(json!({ "type": ["string", "number"], "minLength": 1, "not": { "pattern": "^~|^-$" } }))
         }
         Kind::Variable => pattern("^[A-Za-z_][A-Za-z0-9_]*$"),
@@ -186,5 +186,18 @@ fn shape(kind: Kind) -> Map<String, Json> {
         Kind::Address => pattern("^(https://[^/?#@\\s]+([/?][^#\\s]*)?|[^@\\s]+@[^@\\s]+\\.[^@\\s]+)$"),
         Kind::Ttl => pattern("^[1-9][0-9]*[mhd]$"),
         Kind::Tag => object(json!({ "type": ["string", "number", "boolean"], "maxLength": 256 })),
+        Kind::Cluster => object(json!({
+            "type": ["string", "number"], "maxLength": 100, "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        })),
+        // YAML reads 1.34 as a number.
+        Kind::Kubernetes => object(json!({ "type": ["string", "number"], "pattern": "^1\\.[0-9]{1,3}$" })),
+        Kind::Cidr => pattern("^([0-9]{1,3}\\.){3}[0-9]{1,3}/([0-9]|[12][0-9]|3[0-2])$"),
+        Kind::Principal => pattern("^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9/_+=,.@-]+$"),
+        Kind::Policy => pattern("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9/_+=,.@-]+$"),
+        Kind::Object(longest, _) => object(json!({
+            "type": ["string", "number"], "maxLength": longest, "pattern": "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
+        })),
+        Kind::Repository => pattern("^(https|oci)://[^/?#@\\s]+(/[^#\\s]*)?$"),
+        Kind::ChartVersion => pattern("^v?[0-9]+\\.[0-9]+\\.[0-9]+([+-][A-Za-z0-9.+-]+)?$"),
     }
 }

@@ -283,3 +283,87 @@ pub(super) fn is_image(text: &str) -> bool {
     };
     digest_is_good && name.len() <= 255 && parts.iter().all(part)
 }
+
+/// Returns the resource of an ARN of IAM, which has no region; policies of AWS have no account either.
+pub(super) fn iam_arn(text: &str) -> Option<&str> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let [scheme, partition, service, region, account, resource] = parts[..] else {
+        return None;
+    };
+    let good = scheme == "arn"
+        && (partition == "aws" || partition.starts_with("aws-"))
+        && service == "iam"
+        && region.is_empty()
+        && (account == "aws" || (account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit())))
+        && text.len() <= 2048
+        && is_written_in(resource, "/_+=,.@-");
+    good.then_some(resource)
+}
+
+/// Whether text is the ARN of a role or a user of an account.
+pub(super) fn is_principal(text: &str) -> bool {
+    !text.contains("::aws:")
+        && iam_arn(text).is_some_and(|resource| {
+            ["role/", "user/"]
+                .iter()
+                .any(|kind| resource.strip_prefix(kind).is_some_and(|name| !name.is_empty()))
+        })
+}
+
+pub(super) fn is_policy(text: &str) -> bool {
+    iam_arn(text)
+        .and_then(|resource| resource.strip_prefix("policy/"))
+        .is_some_and(|name| !name.is_empty())
+}
+
+/// Whether text can name a cluster (<https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html>).
+pub(super) fn is_cluster(text: &str) -> bool {
+    text.len() <= 100 && is_written_in(text, "_-") && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// Whether text is a minor version such as `1.34`.
+pub(super) fn is_kubernetes(text: &str) -> bool {
+    text.split_once('.')
+        .is_some_and(|(major, minor)| whole(major) == Some(1) && minor.len() <= 3 && whole(minor).is_some())
+}
+
+/// Whether text is a range of IPv4 addresses whose first address it names.
+pub(super) fn is_cidr(text: &str) -> bool {
+    network(text).is_some_and(|(address, first)| address == first)
+}
+
+/// Returns the address of a range as written, and its first one.
+pub(super) fn network(text: &str) -> Option<(core::net::Ipv4Addr, core::net::Ipv4Addr)> {
+    let (address, bits) = text.split_once('/')?;
+    let address: core::net::Ipv4Addr = address.parse().ok()?;
+    let bits = whole(bits).filter(|bits| *bits <= 32)?;
+    let mask = u32::MAX.checked_shl(32 - bits).unwrap_or_default();
+    Some((address, (u32::from(address) & mask).into()))
+}
+
+/// Whether text can name an object of Kubernetes
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>): a label up to 63 characters, labels with dots between
+/// above.
+pub(super) fn is_object(text: &str, longest: usize) -> bool {
+    let label = |label: &str| {
+        label.len() <= 63 && is_made_of(label, "-") && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= longest && text.split('.').all(label) && (longest > 63 || !text.contains('.'))
+}
+
+/// Whether text is the version of a chart, which follows semantic versioning, with or without a `v`.
+pub(super) fn is_chart_version(text: &str) -> bool {
+    let version = text.strip_prefix('v').unwrap_or(text);
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = core.split('.').collect();
+    text.len() <= 128
+        && numbers.len() == 3
+        && numbers.iter().all(|number| whole(number).is_some())
+        && is_written_in(version, ".+-")
+        && !version.ends_with(['.', '+', '-'])
+}
+
+/// Whether text is the name of a chart.
+pub(super) fn is_chart(text: &str) -> bool {
+    text.len() <= 250 && is_written_in(text, "._-") && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+}

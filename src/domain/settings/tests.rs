@@ -371,6 +371,114 @@ fn a_token_is_refused_wherever_it_stands_and_never_repeated() {
 }
 
 #[test]
+fn what_a_cluster_is_said_to_be_is_checked() {
+    let refused: Vec<String> = [
+        ("eks.cluster", "-team"),
+        ("eks.version", "v1.34.2"),
+        ("eks.version", "1.3x"),
+        ("eks.version", "2.0"),
+        ("eks.min_nodes", "0"),
+        ("eks.max_nodes", "65"),
+        ("eks.public_cidrs", "192.0.2.7/24"),
+        ("eks.public_cidrs", "192.0.2.7"),
+        ("eks.public_cidrs", "0.0.0.0/33"),
+        ("eks.log_types", "scheduling"),
+        ("eks.admins", "arn:aws:sts::123456789012:assumed-role/admin/me"),
+        ("eks.admins", "arn:aws:iam::123456789012:root"),
+        ("eks.autoscaler", "karpenter"),
+        ("eks.file_system", "fs-1"),
+        ("eks.namespace", "Team_A"),
+        ("eks.chart_repository", "https://me:secret@example.com"),
+        ("eks.chart_repository", "http://charts.example.com"),
+        ("eks.chart", "oci://registry.example.com/charts/runner"),
+        ("eks.chart", "~/chart"),
+        ("eks.chart_version", "1.2"),
+        ("eks.job_policies", "AmazonS3ReadOnlyAccess"),
+    ]
+    .iter()
+    .map(|(key, text)| format!("{key}: {}", refused(key, text)))
+    .collect();
+    insta::assert_snapshot!(refused.join("\n"), @"
+    eks.cluster: `-team` is no name of an EKS cluster; expected up to 100 letters, digits, - and _, a letter or digit first
+    eks.version: `v1.34.2` is no minor version of Kubernetes; expected a version such as 1.34; did you mean `1.34`?
+    eks.version: `1.3x` is no minor version of Kubernetes; expected a version such as 1.34
+    eks.version: `2.0` is no minor version of Kubernetes; expected a version such as 1.34
+    eks.min_nodes: `0` is out of range; expected a whole number, 1 to 64 nodes
+    eks.max_nodes: `65` is out of range; expected a whole number, 1 to 64 nodes
+    eks.public_cidrs: `192.0.2.7/24` is no range of IPv4 addresses; expected a range such as 192.0.2.0/24; did you mean `192.0.2.0/24`?
+    eks.public_cidrs: `192.0.2.7` is no range of IPv4 addresses; expected a range such as 192.0.2.0/24; did you mean `192.0.2.7/32`?
+    eks.public_cidrs: `0.0.0.0/33` is no range of IPv4 addresses; expected a range such as 192.0.2.0/24
+    eks.log_types: `scheduling` is not known; expected api or audit or authenticator or controllerManager or scheduler; did you mean `scheduler`?
+    eks.admins: `arn:aws:sts::123456789012:assumed-role/a…` is a session of a role; expected the ARN of a role or a user, such as arn:aws:iam::123456789012:role/admin; write the role: arn:aws:iam::ACCOUNT:role/NAME
+    eks.admins: `arn:aws:iam::123456789012:root` is no ARN of a role or a user; expected the ARN of a role or a user, such as arn:aws:iam::123456789012:role/admin
+    eks.autoscaler: `karpenter` is not known; expected none or cluster-autoscaler or cluster
+    eks.file_system: `fs-1` is no id of a file system; expected fs- and 8 or 17 of 0-9 and a-f
+    eks.namespace: `Team_A` is no name of a namespace; expected up to 63 of a-z, 0-9 and -, no - at either end; did you mean `team-a`?
+    eks.chart_repository: holds a user name or password; expected an https or oci URL without user and password, such as https://charts.example.com
+    eks.chart_repository: `http://charts.example.com` is no repository of charts; expected an https or oci URL without user and password, such as https://charts.example.com; did you mean `https://charts.example.com`?
+    eks.chart: `oci://registry.example.com/charts/runner` is an address; expected the name of a chart, or the path of a folder or archive such as ./chart; write chart_repository: oci://registry.example.com/charts and chart: runner
+    eks.chart: `~/chart` begins with `~`, which only a shell understands; expected the name of a chart, or the path of a folder or archive such as ./chart; write the whole path
+    eks.chart_version: `1.2` is no version of a chart; expected a version such as 1.2.3; did you mean `1.2.0`?
+    eks.job_policies: `AmazonS3ReadOnlyAccess` is no ARN of a policy; expected the ARN of a policy, such as arn:aws:iam::123456789012:policy/jobs; did you mean `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess`?
+    ");
+    for (key, text) in [
+        ("eks.public_cidrs", "0.0.0.0/0"),
+        ("eks.public_cidrs", "198.51.100.7/32"),
+        ("eks.chart", "./charts/runner-1.2.3.tgz"),
+        ("eks.chart_repository", "oci://registry.example.com/charts"),
+        ("eks.chart_version", "v1.2.3-rc.1+build"),
+        (
+            "eks.job_policies",
+            "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess",
+        ),
+        ("eks.admins", "arn:aws-cn:iam::123456789012:role/path/admin"),
+        ("eks.vault_secret", "team.vault"),
+    ] {
+        assert!(check(key, text).is_ok(), "{key}: {text}");
+    }
+}
+
+#[test]
+fn keys_of_the_other_target_and_of_another_cluster_are_refused() {
+    insta::assert_snapshot!(complaints("deployments:
+  - {name: one, target: ec2, eks: {min_nodes: 2}}
+  - name: two
+    target: eks
+    count: 2
+    ami: ami-0a1b2c3d
+    docker: {proxy: http://proxy.example.com}
+    termination_protection: true
+  - {name: a-name-that-is-longer-than-36-characters, target: eks}
+  - name: three
+    eks: {cluster: team, version: 1.34, log_types: [audit], min_nodes: 3, max_nodes: 2}
+  - name: four
+    eks: {public_endpoint: false, public_cidrs: [192.0.2.0/24], storage: none, file_system: fs-0a1b2c3d}
+  - {name: five, eks: {chart: ./chart, chart_repository: https://charts.example.com}}
+  - {name: six, region: eu-west-2, eks: {secrets_key: 'arn:aws:kms:us-east-1:123456789012:alias/cluster'}}
+"), @"
+    2:47: deployments[0].eks.min_nodes: `eks.min_nodes` is for the target eks, and the target is ec2; expected the key left out, or the target eks
+    5:12: deployments[1].count: `count` is for the target ec2, and the target is eks; expected eks.min_nodes and eks.max_nodes
+    6:10: deployments[1].ami: `ami` is for the target ec2, and the target is eks; expected the key left out, or the target ec2
+    7:21: deployments[1].docker.proxy: `docker.proxy` is for the target ec2, and the target is eks; expected the key left out, or the target ec2
+    8:29: deployments[1].termination_protection: `termination_protection` is for the target ec2, and the target is eks; expected the key left out, or the target ec2
+    9:62: deployments[2].target: `a-name-that-is-longer-than-36-characters` has 40 characters, and roles of a cluster have the region and a word more in their 64; expected at most 36 characters
+    11:35: deployments[3].eks.version: `eks.version` is of a cluster that is made, and `eks.cluster` names one that exists; expected one of them: a cluster that is adopted stays as it is
+    11:52: deployments[3].eks.log_types: `eks.log_types` is of a cluster that is made, and `eks.cluster` names one that exists; expected one of them: a cluster that is adopted stays as it is
+    11:86: deployments[3].eks.max_nodes: at least 3 nodes are more than at most 2; expected no more at least than at most
+    13:49: deployments[4].eks.public_cidrs: `eks.public_cidrs` are given, and nothing reaches the API server from outside; expected one of them
+    13:93: deployments[4].eks.file_system: `eks.file_system` is given, and there are no volumes; expected static or dynamic volumes, or no file system
+    14:58: deployments[5].eks.chart_repository: `./chart` is a path, and `eks.chart_repository` is given; expected the name of a chart in the repository, or a path alone
+    15:55: deployments[6].eks.secrets_key: is in us-east-1, the deployment in eu-west-2; expected a key in the region: clusters take no other
+    ");
+    assert!(
+        parse_text(
+            "name: one\ntarget: eks\neks: {cluster: team, admins: ['arn:aws:iam::123456789012:user/me']}"
+        )
+        .is_ok()
+    );
+}
+
+#[test]
 fn contradictions_are_found_where_the_later_key_stands() {
     insta::assert_snapshot!(complaints("defaults:
   region: eu-west-2

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Settings;
-use super::keys::MAX_TAGS;
+use super::keys::{KEYS, MAX_TAGS};
 use super::problem::quoted;
 use super::shape::{arn, image_tag};
+use super::{Settings, StorageMode, Target};
+use crate::domain::deployment::eks::name::LONGEST;
+use crate::domain::deployment::eks::spec::Chart;
 
 /// Two settings that cannot both hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +20,19 @@ pub struct Contradiction {
     pub expected: String,
 }
 
+/// Keys of hosts; nodes are made by EKS, and there are as many as `eks.min_nodes` and `eks.max_nodes` say.
+const OF_HOSTS: [&str; 5] = [
+    "count",
+    "public_address",
+    "ami",
+    "ami_parameter",
+    "termination_protection",
+];
+
 /// Returns everything that contradicts itself, in the order of the keys.
 pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
-    let mut found = Vec::new();
+    let mut found = of_target(settings);
+    found.extend(of_cluster(settings));
     let mut add = |keys: &[&'static str], message: String, expected: &str| {
         found.push(Contradiction {
             keys: keys.to_vec(),
@@ -82,6 +94,11 @@ pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
                 &settings.kms_key,
                 "a key in the region: disks take no other",
             ),
+            (
+                "eks.secrets_key",
+                &settings.eks.secrets_key,
+                "a key in the region: clusters take no other",
+            ),
         ] {
             if let Some(other) = value.as_deref().and_then(arn)
                 && other.region != region
@@ -102,6 +119,111 @@ pub fn contradictions(settings: &Settings) -> Vec<Contradiction> {
             let message = format!("{} and {} differ in case alone", quoted(first), quoted(key));
             add(&["tags"], message, "one of them");
         }
+    }
+    found
+}
+
+/// Returns what is said of the other target.
+fn of_target(settings: &Settings) -> Vec<Contradiction> {
+    let Some(target) = settings.target else {
+        return Vec::new();
+    };
+    let (is, other) = match target {
+        Target::Ec2 => ("ec2", "eks"),
+        Target::Eks => ("eks", "ec2"),
+    };
+    let mut found = Vec::new();
+    for key in KEYS {
+        let group = key.split().0;
+        let foreign = match target {
+            Target::Ec2 => group == Some("eks"),
+            Target::Eks => group == Some("docker") || OF_HOSTS.contains(&key.name),
+        };
+        if foreign && key.value(settings).is_some() {
+            found.push(Contradiction {
+                keys: vec!["target", key.name],
+                message: format!("`{}` is for the target {other}, and the target is {is}", key.name),
+                expected: match key.name {
+                    "count" => "eks.min_nodes and eks.max_nodes".to_owned(),
+                    _ => format!("the key left out, or the target {other}"),
+                },
+            });
+        }
+    }
+    if let (Target::Eks, Some(name)) = (target, &settings.name)
+        && name.len() > LONGEST
+    {
+        found.push(Contradiction {
+            keys: vec!["name", "target"],
+            message: format!(
+                "{} has {} characters, and roles of a cluster have the region and a word more in their 64",
+                quoted(name),
+                name.len()
+            ),
+            expected: format!("at most {LONGEST} characters"),
+        });
+    }
+    found
+}
+
+/// Returns what contradicts itself among the keys of the cluster.
+fn of_cluster(settings: &Settings) -> Vec<Contradiction> {
+    let eks = &settings.eks;
+    let mut found = Vec::new();
+    let mut add = |keys: &[&'static str], message: String, expected: &str| {
+        found.push(Contradiction {
+            keys: keys.to_vec(),
+            message,
+            expected: expected.to_owned(),
+        });
+    };
+    if eks.cluster.is_some() {
+        let own: [(&'static str, bool); 5] = [
+            ("eks.version", eks.version.is_some()),
+            ("eks.public_endpoint", eks.public_endpoint.is_some()),
+            ("eks.public_cidrs", !eks.public_cidrs.is_empty()),
+            ("eks.log_types", !eks.log_types.is_empty()),
+            ("eks.secrets_key", eks.secrets_key.is_some()),
+        ];
+        for (key, _) in own.into_iter().filter(|(_, given)| *given) {
+            add(
+                &["eks.cluster", key],
+                format!("`{key}` is of a cluster that is made, and `eks.cluster` names one that exists"),
+                "one of them: a cluster that is adopted stays as it is",
+            );
+        }
+    }
+    if let (Some(min), Some(max)) = (eks.min_nodes, eks.max_nodes)
+        && min > max
+    {
+        add(
+            &["eks.min_nodes", "eks.max_nodes"],
+            format!("at least {min} nodes are more than at most {max}"),
+            "no more at least than at most",
+        );
+    }
+    if eks.public_endpoint == Some(false) && !eks.public_cidrs.is_empty() {
+        add(
+            &["eks.public_endpoint", "eks.public_cidrs"],
+            "`eks.public_cidrs` are given, and nothing reaches the API server from outside".to_owned(),
+            "one of them",
+        );
+    }
+    if eks.storage == Some(StorageMode::None) && eks.file_system.is_some() {
+        add(
+            &["eks.file_system", "eks.storage"],
+            "`eks.file_system` is given, and there are no volumes".to_owned(),
+            "static or dynamic volumes, or no file system",
+        );
+    }
+    if let (Some(chart), Some(_)) = (&eks.chart, &eks.chart_repository)
+        && Chart::is_path(chart)
+    {
+        add(
+            &["eks.chart_repository", "eks.chart"],
+            format!("{} is a path, and `eks.chart_repository` is given", quoted(chart)),
+            "the name of a chart in the repository, or a path alone",
+        );
     }
     found
 }

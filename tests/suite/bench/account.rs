@@ -98,6 +98,21 @@ impl Account {
         locked(&self.proxy.rules).push(rule);
     }
 
+    /// Says how long things take on EKS and EFS, what fails, and where the API server is: see `tools/bench/repairs/knobs.py`.
+    pub fn knobs(&self, said: &Value) {
+        self.direct().bench("PUT", "/bench/knobs", said.to_string());
+    }
+
+    /// Returns what there is of EKS, EFS and launch templates: see `tools/bench/repairs/inventory.py`.
+    pub fn inventory(&self) -> Value {
+        self.direct().inventory()
+    }
+
+    /// Adds a rule, before those that are there.
+    pub fn rule_first(&self, rule: Rule) {
+        locked(&self.proxy.rules).insert(0, rule);
+    }
+
     /// Forgets all rules.
     pub fn heal(&self) {
         locked(&self.proxy.rules).clear();
@@ -259,10 +274,67 @@ impl Direct {
         (status, serde_json::from_str(&text).unwrap_or_default())
     }
 
+    /// Returns what there is of EKS, EFS and launch templates: see `tools/bench/repairs/inventory.py`.
+    pub fn inventory(&self) -> Value {
+        let text = self.bench("GET", "/bench/inventory", String::new());
+        serde_json::from_str(&text).expect("an inventory is JSON")
+    }
+
+    /// Says or asks something of the bench itself.
+    fn bench(&self, method: &str, target: &str, body: String) -> String {
+        let headers = [("Host", &self.moto), ("x-moto-account-id", &self.account)];
+        let request = Request {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Headers(
+                headers
+                    .map(|(name, value)| (name.to_owned(), value.clone()))
+                    .to_vec(),
+            ),
+            body: body.into_bytes(),
+        };
+        let answer = request.send(&self.moto).expect("the bench answers");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
+    }
+
+    /// As `query`, signed at a time such as `20260101T000000Z`.
+    pub fn query_at(
+        &self,
+        at: &str,
+        service: &str,
+        operation: &str,
+        parameters: &[(&str, &str)],
+    ) -> (u16, String) {
+        let body = form(service, operation, parameters);
+        self.send_at(Some(at), service, FORM, "", &body)
+    }
+
+    /// As `json`, signed at a time.
+    pub fn json_at(&self, at: &str, service: &str, target: &str, parameters: &Value) -> (u16, Value) {
+        let kind = "application/x-amz-json-1.1";
+        let (status, text) = self.send_at(Some(at), service, kind, target, &parameters.to_string());
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
     fn send(&self, service: &str, kind: &str, target: &str, body: &str) -> (u16, String) {
+        self.send_at(None, service, kind, target, body)
+    }
+
+    fn send_at(
+        &self,
+        at: Option<&str>,
+        service: &str,
+        kind: &str,
+        target: &str,
+        body: &str,
+    ) -> (u16, String) {
         let key = locked(&self.key).clone();
         let mut request = signed(&self.moto, &key, service, kind, target, body);
         request.headers.set("x-moto-account-id", &self.account);
+        if let Some(at) = at {
+            request.headers.set("X-Amz-Date", at);
+        }
         let answer = request.send(&self.moto).expect("moto answers");
         (answer.status, answer.text())
     }

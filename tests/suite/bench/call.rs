@@ -71,6 +71,10 @@ const EKS: &[(&str, &str, &str)] = &[
         "clusters/*/node-groups/*/update-version",
         "UpdateNodegroupVersion",
     ),
+    ("POST", "clusters/*/fargate-profiles", "CreateFargateProfile"),
+    ("GET", "clusters/*/fargate-profiles", "ListFargateProfiles"),
+    ("GET", "clusters/*/fargate-profiles/*", "DescribeFargateProfile"),
+    ("DELETE", "clusters/*/fargate-profiles/*", "DeleteFargateProfile"),
     ("POST", "clusters/*/addons", "CreateAddon"),
     ("GET", "clusters/*/addons", "ListAddons"),
     ("GET", "clusters/*/addons/*", "DescribeAddon"),
@@ -130,6 +134,52 @@ const EKS: &[(&str, &str, &str)] = &[
     ("POST", "tags/*", "TagResource"),
     ("DELETE", "tags/*", "UntagResource"),
     ("GET", "tags/*", "ListTagsForResource"),
+];
+
+/// As [`EKS`], for EFS.
+const EFS: &[(&str, &str, &str)] = &[
+    ("POST", "2015-02-01/file-systems", "CreateFileSystem"),
+    ("GET", "2015-02-01/file-systems", "DescribeFileSystems"),
+    ("DELETE", "2015-02-01/file-systems/*", "DeleteFileSystem"),
+    ("POST", "2015-02-01/mount-targets", "CreateMountTarget"),
+    ("GET", "2015-02-01/mount-targets", "DescribeMountTargets"),
+    ("DELETE", "2015-02-01/mount-targets/*", "DeleteMountTarget"),
+    (
+        "GET",
+        "2015-02-01/mount-targets/*/security-groups",
+        "DescribeMountTargetSecurityGroups",
+    ),
+    (
+        "PUT",
+        "2015-02-01/mount-targets/*/security-groups",
+        "ModifyMountTargetSecurityGroups",
+    ),
+    ("POST", "2015-02-01/access-points", "CreateAccessPoint"),
+    ("GET", "2015-02-01/access-points", "DescribeAccessPoints"),
+    ("DELETE", "2015-02-01/access-points/*", "DeleteAccessPoint"),
+    (
+        "PUT",
+        "2015-02-01/file-systems/*/backup-policy",
+        "PutBackupPolicy",
+    ),
+    (
+        "GET",
+        "2015-02-01/file-systems/*/backup-policy",
+        "DescribeBackupPolicy",
+    ),
+    (
+        "PUT",
+        "2015-02-01/file-systems/*/lifecycle-configuration",
+        "PutLifecycleConfiguration",
+    ),
+    (
+        "GET",
+        "2015-02-01/file-systems/*/lifecycle-configuration",
+        "DescribeLifecycleConfiguration",
+    ),
+    ("POST", "2015-02-01/resource-tags/*", "TagResource"),
+    ("DELETE", "2015-02-01/resource-tags/*", "UntagResource"),
+    ("GET", "2015-02-01/resource-tags/*", "ListTagsForResource"),
 ];
 
 impl Call {
@@ -215,8 +265,15 @@ fn rest(service: &str, method: &str, path: &str) -> (String, Map<String, Value>)
         let mut pairs = pattern.iter().zip(&segments);
         pattern.len() == segments.len() && pairs.all(|(word, segment)| *word == "*" || word == segment)
     };
-    let mut table = EKS.iter().filter(|_| service == "eks");
-    let Some((_, pattern, operation)) = table.find(|(of, pattern, _)| *of == method && fits(pattern)) else {
+    let table = match service {
+        "eks" => EKS,
+        "elasticfilesystem" => EFS,
+        _ => &[],
+    };
+    let found = table
+        .iter()
+        .find(|(of, pattern, _)| *of == method && fits(pattern));
+    let Some((_, pattern, operation)) = found else {
         return (format!("{method} {path}"), Map::new());
     };
     let names = pattern.split('/').zip(&segments).filter(|(word, _)| *word == "*");
@@ -349,6 +406,9 @@ fn eks_calls_are_named_by_method_and_path() {
     assert_eq!(named("POST", "/clusters").0, "CreateCluster");
     assert_eq!(named("PUT", "/clusters").0, "PUT /clusters");
     assert_eq!(rest("lambda", "POST", "/clusters").0, "POST /clusters");
+    let (operation, names) = rest("elasticfilesystem", "DELETE", "/2015-02-01/mount-targets/fsmt-1");
+    assert_eq!(operation, "DeleteMountTarget");
+    assert_eq!(Value::from(names), serde_json::json!({"name": "fsmt-1"}));
 }
 
 #[test]

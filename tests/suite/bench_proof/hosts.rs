@@ -738,3 +738,69 @@ async fn parameters_and_commands_are_as_on_aws() {
         .expect("is stopped");
     refused(send(&id).await, "InvalidInstanceId");
 }
+
+#[tokio::test]
+async fn a_volume_is_changed_once_in_six_hours() {
+    let Some(account) = Account::open() else {
+        return;
+    };
+    let client = ec2(&account).await;
+    let instance = launched(&client).await;
+    let there = volumes(&client, filter("attachment.instance-id", &instance)).await;
+    let volume = there[0].volume_id().expect("an id");
+    let modify = |gib: i32| client.modify_volume().volume_id(volume).size(gib).send();
+    modify(20).await.expect("is changed");
+    refused(modify(30).await, "VolumeModificationRateExceeded");
+    let there = volumes(&client, filter("attachment.instance-id", &instance)).await;
+    assert_eq!(there[0].size(), Some(20));
+}
+
+#[test]
+fn who_has_a_wrong_clock_is_refused_in_the_words_of_each_service() {
+    let Some(account) = Account::open() else {
+        return;
+    };
+    let now = jiff::Timestamp::now();
+    for (minutes, words) in [
+        (0, None),
+        (-6, Some("Signature expired")),
+        (6, Some("not yet current")),
+    ] {
+        let at = now + jiff::SignedDuration::from_mins(minutes);
+        let stamp = at.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let direct = account.direct();
+        let (status, answer) = direct.json_at(
+            &stamp,
+            "ssm",
+            "AmazonSSM.GetParameters",
+            &json!({"Names": ["/none"]}),
+        );
+        let (of_query, text) = direct.query_at(&stamp, "iam", "ListRoles", &[]);
+        let (of_ec2, said) = direct.query_at(&stamp, "ec2", "DescribeInstances", &[]);
+        let Some(words) = words else {
+            assert_eq!(
+                (status, of_query, of_ec2),
+                (200, 200, 200),
+                "{answer} {text} {said}"
+            );
+            continue;
+        };
+        assert_eq!(
+            (status, of_query, of_ec2),
+            (400, 403, 400),
+            "{answer} {text} {said}"
+        );
+        assert_eq!(answer["__type"], "InvalidSignatureException");
+        assert!(
+            answer["message"]
+                .as_str()
+                .is_some_and(|text| text.contains(words)),
+            "{answer}"
+        );
+        assert!(
+            text.contains("SignatureDoesNotMatch") && text.contains(words),
+            "{text}"
+        );
+        assert!(said.contains("RequestExpired"), "{said}");
+    }
+}

@@ -348,6 +348,56 @@ fn a_host_that_fails_is_heard() {
     goes(&world);
 }
 
+/// A host that has failed at the first `up`.
+fn failed() -> Option<World> {
+    let world = World::open()?;
+    world.hosts(Manner::Failed("docker", "the mirror is gone"));
+    let up = world.up(&[]);
+    assert_eq!(up.code, 1, "{up}");
+    assert!(sent(&world).is_empty(), "what fails in this run is believed");
+    Some(world)
+}
+
+/// Returns what hosts were told to do.
+fn sent(world: &World) -> Vec<Call> {
+    world.account.calls_of("ssm:SendCommand")
+}
+
+#[test]
+fn a_failure_from_before_is_not_believed() {
+    let Some(world) = failed() else { return };
+    world.hosts(Manner::Online);
+    let up = world.up(&[]);
+    as_asked(&up);
+    assert_eq!(sent(&world).len(), 1, "it is told to try again, once: {up}");
+    complete(&world);
+}
+
+#[test]
+fn a_host_that_fails_again_is_believed_at_once() {
+    let Some(world) = failed() else { return };
+    world.hosts(Manner::Failed("registered", "the token is refused"));
+    let up = world.up(&[]);
+    assert_eq!(up.code, 1, "{up}");
+    assert!(up.stderr.contains("the token is refused"), "{up}");
+    assert!(up.took < std::time::Duration::from_mins(1), "{up}");
+    assert_eq!(sent(&world).len(), 1);
+}
+
+#[test]
+fn a_host_that_cannot_be_told_tries_again_by_itself() {
+    let Some(world) = failed() else { return };
+    world.account.rule(Rule::on("ssm:SendCommand").deny());
+    let began = std::thread::scope(|scope| {
+        let up = scope.spawn(|| world.up(&[]));
+        world.until("ssm:SendCommand", 1);
+        world.reboot(Manner::Online);
+        up.join().expect("no panic")
+    });
+    as_asked(&began);
+    complete(&world);
+}
+
 #[test]
 fn faults_that_the_sdk_mends_by_itself_are_mended() {
     let calls = [

@@ -25,6 +25,13 @@ const PASSING: &[&str] = &[
     "StateTransitionedTimestamp",
     "created_at",
     "at",
+    "clientRequestToken",
+    "endpoint",
+    "certificateAuthority",
+    "identity",
+    "IpAddress",
+    "NetworkInterfaceId",
+    "CreationToken",
 ];
 
 /// Members of an instance that are looked at.
@@ -70,7 +77,11 @@ pub fn take(direct: &Direct) -> Inventory {
     let mut names = Names::default();
     names.add(&direct.account_id(), "ACCOUNT");
     network(direct, &mut names);
+    let clusters = eks(direct, &mut names);
     let all: BTreeMap<&'static str, Vec<Value>> = BTreeMap::from([
+        ("clusters", clusters.0),
+        ("file systems", clusters.1),
+        ("launch templates", clusters.2),
         ("instances", hosts(direct, &mut names)),
         ("volumes", volumes(direct, &mut names)),
         ("snapshots", snapshots(direct)),
@@ -189,6 +200,47 @@ fn hosts(direct: &Direct, names: &mut Names) -> Vec<Value> {
         .collect()
 }
 
+/// Clusters with all that is in them, file systems with their mount targets, and launch templates.
+fn eks(direct: &Direct, names: &mut Names) -> (Vec<Value>, Vec<Value>, Vec<Value>) {
+    let found = direct.inventory();
+    let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let last = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_owned();
+    for cluster in all(&found["clusters"]) {
+        for group in all(&cluster["nodegroups"]) {
+            names.add(&last(text(&group, "nodegroupArn")), "NODE-GROUP");
+            for scaling in all(&group["resources"]["autoScalingGroups"]) {
+                names.add(text(&scaling, "name"), "SCALING-GROUP");
+            }
+        }
+        for addon in all(&cluster["addons"]) {
+            let name = format!("ADDON-{}", text(&addon, "addonName"));
+            names.add(&last(text(&addon, "addonArn")), &name);
+        }
+        for entry in all(&cluster["accessEntries"]) {
+            names.add(&last(text(&entry, "accessEntryArn")), "ENTRY");
+        }
+        for one in all(&cluster["podIdentityAssociations"]) {
+            let name = format!("POD-IDENTITY-{}", text(&one, "serviceAccount"));
+            names.add(text(&one, "associationId"), &name);
+        }
+    }
+    for system in all(&found["fileSystems"]) {
+        names.add(text(&system, "FileSystemId"), "FILE-SYSTEM");
+        for target in all(&system["mountTargets"]) {
+            let name = format!("MOUNT-TARGET-{}", text(&target, "AvailabilityZoneName"));
+            names.add(text(&target, "MountTargetId"), &name);
+        }
+    }
+    for template in all(&found["launchTemplates"]) {
+        names.add(text(&template, "id"), "LAUNCH-TEMPLATE");
+    }
+    (
+        all(&found["clusters"]),
+        all(&found["fileSystems"]),
+        all(&found["launchTemplates"]),
+    )
+}
+
 fn volumes(direct: &Direct, names: &mut Names) -> Vec<Value> {
     let answer = asked(direct, "ec2", "DescribeVolumes", &[]);
     let all = list(&answer, "volumeSet");
@@ -215,6 +267,8 @@ fn groups(direct: &Direct, names: &mut Names) -> Vec<Value> {
 
 fn roles(direct: &Direct) -> Vec<Value> {
     let mut all = list(&asked(direct, "iam", "ListRoles", &[]), "Roles");
+    // AWS makes them on first use of a service, for everybody in the account, and they stay.
+    all.retain(|role| !text(role, "Path").starts_with("/aws-service-role/"));
     for role in &mut all {
         let name = text(role, "RoleName").to_owned();
         let of = [("RoleName", name.as_str())];
@@ -261,9 +315,17 @@ fn profiles(direct: &Direct) -> Vec<Value> {
 
 /// Parameters with their values; where one is the record, its generation gets a name.
 fn parameters(direct: &Direct, names: &mut Names) -> Vec<Value> {
-    let (_, listed) = direct.json("ssm", "AmazonSSM.DescribeParameters", &json!({}));
-    let found = listed["Parameters"].as_array().cloned().unwrap_or_default();
-    let mut found: Vec<String> = found.iter().map(|it| text(it, "Name").to_owned()).collect();
+    let mut found: Vec<String> = Vec::new();
+    let mut asked = json!({ "MaxResults": 50 });
+    loop {
+        let (_, listed) = direct.json("ssm", "AmazonSSM.DescribeParameters", &asked);
+        let page = listed["Parameters"].as_array().cloned().unwrap_or_default();
+        found.extend(page.iter().map(|it| text(it, "Name").to_owned()));
+        match listed["NextToken"].as_str().filter(|token| !token.is_empty()) {
+            Some(token) => asked["NextToken"] = token.into(),
+            None => break,
+        }
+    }
     // AWS' own, which every account sees.
     found.retain(|name| !name.starts_with("/aws/"));
     if found.is_empty() {

@@ -429,6 +429,37 @@ fn another_type_goes_by_a_stop() {
 }
 
 #[test]
+fn alarms_follow_the_size() {
+    let Some(world) = opened() else { return };
+    answering(&world, able);
+    let alarms = || {
+        let (_, text) = world.direct().query("monitoring", "DescribeAlarms", &[]);
+        let seen = text.contains("/burst-surplus</AlarmName>");
+        (seen, text)
+    };
+    assert!(!alarms().0);
+    let burstable = ran(
+        &world,
+        &["resize"],
+        &["--type", "t3a.large", "--disk", "400", "--yes"],
+    );
+    assert_eq!(burstable.code, 0, "{burstable}");
+    assert!(burstable.stdout.contains("hold for any size"), "{burstable}");
+    let (seen, text) = alarms();
+    assert!(seen, "a burstable type has an alarm of its own: {text}");
+    assert!(
+        text.contains("the last 10 % are 40 GiB") && !text.contains("30 GiB"),
+        "{text}"
+    );
+    assert_eq!(record(&world)["spec"]["alarms"]["days_to_full"], 0);
+    let status = world.status(&[]);
+    assert_eq!(status.code, 0, "no drift: {status}");
+    let back = ran(&world, &["resize"], &["--type", "c5.large", "--yes"]);
+    assert_eq!(back.code, 0, "{back}");
+    assert!(!alarms().0, "it is of no use any more");
+}
+
+#[test]
 fn a_resize_that_is_killed_anywhere_is_finished_by_the_next() {
     let calls = [
         "ssm:PutParameter",
@@ -494,7 +525,8 @@ fn the_policies_hold_what_is_called() {
         "<DescribeVolumesModificationsResponse><volumeModificationSet/></DescribeVolumesModificationsResponse>",
     ));
     std::fs::write(world.folder().join("other"), "another-token-of-the-bench").expect("a file");
-    let commands: [(Of, &[&str], &[&str]); 5] = [
+    // What resizing twice within six hours is refused for is its volume; the second changes the type alone.
+    let commands: [(Of, &[&str], &[&str]); 6] = [
         (Of::Runner, &["runner", "restart"], &["--yes"]),
         (Of::Runner, &["runner", "logs"], &[]),
         (Of::Upgrade, &["upgrade"], &["--runner-version", "x", "--yes"]),
@@ -506,8 +538,9 @@ fn the_policies_hold_what_is_called() {
         (
             Of::Resize,
             &["resize"],
-            &["--type", "c5.xlarge", "--disk", "400", "--yes"],
+            &["--type", "t3a.large", "--disk", "400", "--yes"],
         ),
+        (Of::Resize, &["resize"], &["--type", "c5.xlarge", "--yes"]),
     ];
     for (of, words, args) in commands {
         let from = super::witness::mark(&world);

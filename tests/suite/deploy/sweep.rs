@@ -70,13 +70,13 @@ impl Fault {
 
 /// A call of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct At {
+pub struct At {
     /// Such as `ec2:RunInstances`.
-    name: String,
+    pub name: String,
     /// How many of the same name came before.
-    nth: usize,
+    pub nth: usize,
     /// Whether it may change something.
-    changes: bool,
+    pub changes: bool,
 }
 
 impl fmt::Display for At {
@@ -97,7 +97,7 @@ enum Way {
 }
 
 /// Returns the calls that can be told apart; of many that are alike the first and the last.
-fn calls(log: &[Call]) -> Vec<At> {
+pub fn calls(log: &[Call]) -> Vec<At> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for call in log {
         *counts.entry(call.name()).or_default() += 1;

@@ -90,6 +90,17 @@ impl World {
         let hosts = Hosts::new(account.direct());
         let booting = Arc::clone(&hosts);
         account.after("ec2:RunInstances", move |_| booting.boot());
+        let started = Arc::clone(&hosts);
+        account.after("ec2:StartInstances", move |_| started.reboot());
+        let again = Arc::clone(&hosts);
+        account.after("ssm:SendCommand", move |call| {
+            if call.parameters["Parameters"]
+                .to_string()
+                .contains(r#"\"do\":\"again\""#)
+            {
+                again.reboot();
+            }
+        });
         Self {
             account,
             home,
@@ -225,7 +236,7 @@ impl World {
         let (reached, dead) = (Meeting::new(), Meeting::new());
         let (say, wait) = (reached.0, dead.1);
         let wait = std::sync::Mutex::new(wait);
-        self.account.rule(rule.and_then(move |_: &Call| {
+        self.account.rule_first(rule.and_then(move |_: &Call| {
             let _ = say.send(());
             if let Ok(wait) = wait.lock() {
                 // Ends without a word where nobody kills any more.

@@ -1,7 +1,7 @@
 """Plays Docker and the runner's image for the scripts of a host; $FAKE is its memory.
 
 Every argument is written down. `platform.json` is what the platform has registered. Files in $FAKE are faults: `no-pull`,
-`refused` (the platform registers nobody), `stays` (it unregisters nobody), `dead` (it knows nobody), `crash` (containers
+`refused` (the platform registers nobody), `lost` (it does, and its answer never comes), `stays` (it unregisters nobody), `dead` (it knows nobody), `crash` (containers
 of the new image log errors), `busy` (jobs do not end), `killed-CALL` (the script is killed after that call).
 """
 
@@ -99,10 +99,12 @@ def runner(path, words):
         save("made.json", [*load("made.json", []), own])
         value = dict(word.lstrip("-").split("=", 1) for word in words if "=" in word)
         platform.append({"token": own, "tags": value.get("tag-list"), "name": value["description"], "at": path})
+        if has("lost"):
+            end(1, err="PANIC: Failed to register the runner: context deadline exceeded")
         before = open(path).read() if os.path.exists(path) else "concurrent = 1\n"
         with open(path, "w") as file:
             file.write(before)
-            file.write(f'[[runners]]\n  name = "{value["description"]}"\n  url = "https://app.example"\n  id = 12\n')
+            file.write(f'[[runners]]\n  name = "{value["description"]}"\n  url = "{value["url"]}"\n  id = 12\n')
             file.write(f'  token = "{own}"\n  executor = "docker"\n  [runners.docker]\n    image = "x"\n')
         end()
     if words[0] == "verify":

@@ -1,4 +1,4 @@
-//! Alarms in CloudWatch's words, on the exact dimensions that the host publishes.
+//! Alarms in CloudWatch's words, on the exact dimensions that the host or the cluster publishes.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,17 @@ use crate::domain::deployment::spec::Spec;
 use crate::domain::plan::alarms::{Alarm, Comparison, Facts, MissingData, alarms};
 use crate::domain::profile::Target;
 
-/// An alarm as it is put; only the instance is missing.
+/// An alarm as it is put; only the instance of a host is missing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlarmRule {
     /// Address within the deployment, such as `alarm-memory`.
     pub address: String,
     /// Full name.
     pub name: String,
-    /// Host it watches.
+    /// Host it watches; on EKS the only one there is, which stands for all nodes.
     pub host: Host,
+    /// Cluster it watches; none: a host.
+    pub cluster: Option<String>,
     /// The rule.
     pub alarm: Alarm,
     /// ARNs of what happens.
@@ -28,16 +30,18 @@ const METRIC: &str = "m1";
 impl AlarmRule {
     /// Returns all alarms of a deployment.
     pub fn all(name: &Name, spec: &Spec, place: &Place) -> Vec<Self> {
+        let eks = spec.eks.as_deref();
         let rules = alarms(Facts {
-            target: Target::Ec2,
+            target: if eks.is_some() { Target::Eks } else { Target::Ec2 },
             disk_gib: spec.disk.gib,
             wave_gib: spec.alarms.wave_gib,
             days_to_full: spec.alarms.days_to_full,
             burstable: spec.alarms.burstable,
-            pods: 0,
+            pods: eks.map_or(0, |_| spec.concurrency),
         });
         let topic = topic_arn(name, spec, place);
-        Host::all(spec.count)
+        let cluster = eks.map(|eks| &eks.cluster);
+        Host::all(if cluster.is_some() { 1 } else { spec.count })
             .into_iter()
             .flat_map(|host| {
                 let topic = &topic;
@@ -45,6 +49,7 @@ impl AlarmRule {
                     address: host.address(&format!("alarm-{}", alarm.name)),
                     name: name.alarm(host, alarm.name),
                     host,
+                    cluster: cluster.cloned(),
                     alarm: alarm.clone(),
                     actions: actions(alarm, topic, place),
                 })
@@ -76,8 +81,9 @@ impl AlarmRule {
         }
     }
 
-    /// Returns the dimensions for an instance, by name.
+    /// Returns the dimensions for an instance, by name; an alarm of a cluster watches that, whatever the instance.
     pub fn dimensions(&self, instance: &str) -> BTreeMap<String, String> {
+        let instance = self.cluster.as_deref().unwrap_or(instance);
         self.alarm
             .dimensions
             .iter()
@@ -180,4 +186,51 @@ fn actions(alarm: &Alarm, topic: &str, place: &Place) -> Vec<String> {
     };
     actions.push(topic.to_owned());
     actions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::testing::eks_spec;
+
+    #[test]
+    fn alarms_of_a_cluster_watch_all_its_nodes() {
+        let mut spec = eks_spec();
+        spec.eks.as_mut().expect("a cluster").cluster = "team".to_owned();
+        let place = Place {
+            account: "123456789012".to_owned(),
+            region: "eu-west-2".to_owned(),
+        };
+        let rules = AlarmRule::all(&Name::new("abc").expect("sound"), &spec, &place);
+        let told: Vec<String> = rules
+            .iter()
+            .map(|rule| {
+                assert_eq!(
+                    rule.dimensions("i-1"),
+                    BTreeMap::from([("ClusterName".to_owned(), "team".to_owned())])
+                );
+                assert_eq!(
+                    rule.actions,
+                    ["arn:aws:sns:eu-west-2:123456789012:dataops-infra-abc"]
+                );
+                format!(
+                    "{} {} x {} s: {}",
+                    rule.address,
+                    rule.alarm.periods,
+                    rule.alarm.period_s,
+                    rule.says()
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @"
+        alarm-node-disk-warning 1 x 300 s: Maximum of node_filesystem_utilization >= 80
+        alarm-node-disk-critical 1 x 300 s: Maximum of node_filesystem_utilization >= 90
+        alarm-node-memory 3 x 300 s: Maximum of node_memory_utilization >= 90
+        alarm-node-cpu 6 x 300 s: Maximum of node_cpu_utilization >= 95
+        alarm-failed-nodes 5 x 60 s: Maximum of cluster_failed_node_count >= 1
+        alarm-pods-pending 15 x 60 s: Maximum of pod_status_pending >= 1
+        alarm-agent-silent 3 x 300 s: SampleCount of cluster_node_count < 1
+        ");
+        assert!(rules.iter().any(|rule| rule.description().contains("12 jobs")));
+    }
 }
