@@ -144,6 +144,8 @@ async fn a_cluster_that_fails_says_why() {
         (Some("InsufficientFreeAddresses"), Some("no addresses"))
     );
     scene.eks.delete_cluster().name("ci").send().await.expect("goes");
+    let gone = async || scene.eks.describe_cluster().name("ci").send().await.is_err();
+    scene.eventually(gone).await;
 
     // Who signs in there is told which clusters there are.
     let control = Control::start(200);
