@@ -5,9 +5,9 @@ use super::check::{Check, Remedy, Subject};
 use super::code::Code;
 use super::deployment::listed;
 use super::scene::command;
-use crate::domain::deployment::eks::health;
 use crate::domain::deployment::eks::observed::{Inside, Objects, ObservedEks};
 use crate::domain::deployment::eks::spec::{Autoscaler, Eks, StorageMode};
+use crate::domain::deployment::eks::{health, objects};
 use crate::domain::deployment::record::Record;
 
 /// Restarts of the runner's pod that are no accident any more.
@@ -208,6 +208,27 @@ fn storage(subject: &Subject, record: &Record, eks: &Eks, seen: &ObservedEks) ->
     let code = Code::EksStorage;
     if eks.storage.mode == StorageMode::None {
         return Check::skipped(code, "there are no volumes");
+    }
+    if let Inside::Read(inside) = &seen.inside
+        && let Some(claim) = inside.objects.get("claim")
+        && !objects::is_bound(claim)
+    {
+        let phase = claim["status"]["phase"].as_str().unwrap_or("Pending");
+        return Check::failed(
+            code,
+            format!(
+                "{} is {phase}: no job's pod starts without it",
+                objects::told(claim)
+            ),
+            Remedy::new(
+                "its events say why; mostly the EFS driver does not run (EKS-ADDONS) or lacks its role",
+            )
+            .run(format!(
+                "kubectl --namespace {} describe persistentvolumeclaim {}",
+                eks.namespace,
+                record.name.cache_claim()
+            )),
+        );
     }
     if let Some(theirs) = &eks.storage.file_system {
         return Check::skipped(code, format!("{theirs} is not of the deployment"));

@@ -164,6 +164,14 @@ fn a_life_on_eks_leaves_nothing_behind() {
         .collect();
     assert!(bad.is_empty(), "{bad:#?}");
 
+    let tested = ground.run(&["alarms", "test"], &["--yes", "--wait", "0"]);
+    assert_eq!(tested.code, 0, "{tested}");
+    let rows = tested.json["alarms"].as_array().cloned().unwrap_or_default();
+    assert!(
+        rows.len() >= 5 && rows.iter().all(|row| row["status"] == "ok"),
+        "{tested}"
+    );
+
     let stopped = ground.run(&["runner", "stop"], &["--yes"]);
     assert_eq!(stopped.code, 0, "{stopped}");
     let status = ground.run(&["status"], &[]);

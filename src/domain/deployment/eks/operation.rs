@@ -324,7 +324,7 @@ pub enum ClusterOperation {
     },
     /// Removes an object if it is ours, and waits until it is gone.
     Delete(Object),
-    /// Installs or upgrades the release and waits for it.
+    /// Installs or upgrades the release and waits for it; an upgrade that fails is taken back.
     Release(Box<ReleaseSpec>),
     /// Waits until the runner is online.
     WaitRunner,
@@ -335,29 +335,25 @@ pub enum ClusterOperation {
     },
     /// Removes the release.
     Uninstall,
-    /// Goes back to a revision of the release.
-    Rollback {
-        /// The revision.
-        revision: u32,
-    },
     /// Removes services with load balancers that would keep the VPC and cost money; only in a cluster of ours.
     DeleteLoadBalancers,
+    /// Waits until a claim has its volume: without it no job's pod starts.
+    WaitClaim(Object),
     /// Removes claims of the deployment and waits until their volumes are gone.
     DeleteClaims,
 }
+
+/// Seconds that going back from an upgrade that failed may take: the pods of before still run.
+pub const ROLLBACK_SECONDS: u32 = 180;
 
 impl ClusterOperation {
     /// Returns the seconds that are waited at most after the call, for what takes long.
     pub fn waits_seconds(&self) -> Option<u64> {
         match self {
-            Self::Release(release) => Some(u64::from(release.seconds) + 60),
+            Self::Release(release) => Some(u64::from(release.seconds + ROLLBACK_SECONDS) + 60),
             Self::Drain { seconds } => Some(u64::from(*seconds) + 120),
-            Self::WaitRunner
-            | Self::Uninstall
-            | Self::Rollback { .. }
-            | Self::DeleteLoadBalancers
-            | Self::DeleteClaims => Some(600),
-            Self::Delete(_) => Some(300),
+            Self::WaitRunner | Self::Uninstall | Self::DeleteLoadBalancers | Self::DeleteClaims => Some(600),
+            Self::Delete(_) | Self::WaitClaim(_) => Some(300),
             Self::Apply(_) | Self::ApplySecret { .. } => None,
         }
     }

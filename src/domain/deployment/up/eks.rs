@@ -10,9 +10,12 @@ use serde_json::Value;
 use super::{Claim, Climb, tags};
 use crate::domain::deployment::change::{Difference, tag_differences};
 use crate::domain::deployment::eks::name::{RoleOf, access_address};
-use crate::domain::deployment::eks::observed::{Addon, Cluster, Inside, NodeGroup, Objects, ObservedEks};
+use crate::domain::deployment::eks::observed::{
+    Addon, Cluster, Inside, NodeGroup, Objects, ObservedEks, Release,
+};
 use crate::domain::deployment::eks::operation::{AddonSpec, ClusterOperation, EksOperation, Object};
 use crate::domain::deployment::eks::spec::{Autoscaler, Eks, StorageMode};
+use crate::domain::deployment::eks::values::Described;
 use crate::domain::deployment::eks::{addons, autoscaler, identity, nodes, objects, values};
 use crate::domain::deployment::name::{Host, IAM_PATH};
 use crate::domain::deployment::operation::TagTarget;
@@ -856,6 +859,9 @@ impl Climb<'_> {
                 &after,
                 anew,
             );
+            if applied.address == "claim" {
+                self.claim_bound(scene, applied.object);
+            }
         }
         let place = self.place().clone();
         let mut before = vec![
@@ -871,6 +877,29 @@ impl Climb<'_> {
             self.apply(scene, &address, reason, &object, operation, &after, false);
             before.push(address);
         }
+    }
+
+    /// Adds the wait for a claim's volume, which the driver makes or the cluster finds.
+    fn claim_bound(&mut self, scene: &Scene, claim: Object) {
+        let live = scene.inside.objects.get("claim");
+        if !self.wanted.wait || live.is_some_and(objects::is_bound) {
+            return;
+        }
+        self.steps.within(
+            "claim-bound",
+            "kubernetes:object",
+            Action::Wait,
+            "until the cache has its volume",
+            &[
+                "record",
+                "cluster-active",
+                "claim",
+                "volume",
+                "mount-targets-available",
+                "addon-aws-efs-csi-driver-active",
+            ],
+            ClusterOperation::WaitClaim(claim),
+        );
     }
 
     /// Whether the secret in the cluster holds another token than it should.
@@ -947,12 +976,15 @@ impl Climb<'_> {
                 Some(Action::Create),
                 format!("the vendor's chart {}", self.chart()),
             ),
-            // The pod carries a digest of the token, so that another one rolls it.
-            Some(release) if release.status == "deployed" && self.steps.has("secret-token") => {
+            // The pod carries a digest of the token, so that another one rolls it; a run that was killed may have left another in the
+            // secret than the pod was made with.
+            Some(release) if release.status == "deployed" && self.is_of_another_token(scene, release) => {
                 (Some(Action::Update), "the runner takes another token".to_owned())
             }
             Some(release)
-                if release.status == "deployed" && release.description.ends_with(&wanted.digest) =>
+                if release.status == "deployed"
+                    && Described::read(&release.description)
+                        .is_some_and(|it| it.release == wanted.digest) =>
             {
                 (None, String::new())
             }
@@ -988,6 +1020,20 @@ impl Climb<'_> {
                 &after,
                 ClusterOperation::WaitRunner,
             );
+        }
+    }
+
+    fn is_of_another_token(&self, scene: &Scene, release: &Release) -> bool {
+        if self.steps.has("secret-token") {
+            return true;
+        }
+        match (
+            Described::read(&release.description),
+            scene.inside.secret_digests.get("secret-token"),
+        ) {
+            (Some(described), Some(is)) => described.token != *is,
+            // Another wrote it, or there is nothing to compare with.
+            _ => false,
         }
     }
 
@@ -1167,6 +1213,50 @@ mod tests {
         ] {
             assert!(release.contains(address), "the release needs {address}");
         }
+    }
+
+    /// A run that was killed between the secret and the chart: the secret holds another token than the pod was made with.
+    #[test]
+    fn a_pod_of_another_token_than_the_secret_is_made_anew() {
+        let record = record();
+        let wanted = values::release(&record).expect("on EKS");
+        let steps = |description: String, secret: &str| {
+            let objects = Objects {
+                release: Some(Release {
+                    status: "deployed".to_owned(),
+                    description,
+                    ..Release::default()
+                }),
+                secret_digests: BTreeMap::from([("secret-token".to_owned(), secret.to_owned())]),
+                objects: BTreeMap::from([("secret-token".to_owned(), {
+                    let all = objects::all(&record, record.spec.eks.as_deref().expect("on EKS"));
+                    let secret = all.into_iter().find(|applied| applied.address == "secret-token");
+                    secret.expect("a secret").object.manifest
+                })]),
+                ..Objects::default()
+            };
+            let observed = Observed {
+                token: Some(crate::domain::deployment::observed::Tagged {
+                    it: (),
+                    tags: record.owner().tags("token"),
+                }),
+                eks: Some(Box::new(ObservedEks {
+                    inside: Inside::Read(Box::new(objects)),
+                    ..ObservedEks::default()
+                })),
+                ..Observed::default()
+            };
+            let steps = ascent(&record, &observed).steps;
+            steps.iter().any(|step| step.address == "release")
+        };
+        let described = |token: &str| {
+            let release = wanted.digest.clone();
+            let token = token.to_owned();
+            Described { release, token }.to_string()
+        };
+        assert!(steps(described("old"), "new"));
+        assert!(steps("Rollback to 1".to_owned(), "new"));
+        assert!(!steps(described("new"), "new"));
     }
 
     #[test]
