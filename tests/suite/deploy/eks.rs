@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::alarms::HOOK;
 use super::doctor::publish;
 use super::world::{NAME, Ran, World};
 use crate::bench::kubernetes::{Cluster, Platform};
@@ -135,7 +136,7 @@ fn a_life_on_eks_leaves_nothing_behind() {
     };
     let before = ground.world.inventory();
     assert_eq!(ground.inside(), [""; 0]);
-    let up = ground.up(&[]);
+    let up = ground.up(&["--notify", HOOK]);
     assert_eq!(up.code, 0, "{up}");
     assert_eq!(up.json["status"], "online", "{up}");
     assert_eq!(up.json["cluster"]["online"], true, "{up}");
