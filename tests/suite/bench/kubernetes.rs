@@ -128,7 +128,7 @@ pub struct Cluster {
     pub control: String,
     /// Of an administrator.
     pub admin_token: String,
-    /// Helm 3, or 4 in the slower tier (`tools/k8sbench/helm4/test`).
+    /// Helm 3, or what `DATAOPS_INFRA_HELM` names: Helm 4 in the slower tier (`tools/k8sbench/helm4/test`).
     pub helm: PathBuf,
     /// Ids of the servers' processes.
     pub pids: Vec<u64>,
@@ -169,11 +169,7 @@ impl Cluster {
             authority: text("authority"),
             control: text("control"),
             admin_token: text("admin_token"),
-            helm: if std::env::var("DATAOPS_INFRA_HELM").is_ok_and(|version| version == "4") {
-                root().join("tools/k8sbench/helm4/helm")
-            } else {
-                text("helm").into()
-            },
+            helm: std::env::var_os("DATAOPS_INFRA_HELM").map_or_else(|| text("helm").into(), PathBuf::from),
             pids: pids.filter_map(Value::as_u64).collect(),
             folder: text("folder").into(),
             _process: process,
