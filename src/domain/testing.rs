@@ -88,6 +88,7 @@ pub fn eks() -> Eks {
         cluster: "abc".to_owned(),
         adopted: false,
         version: "1.34".to_owned(),
+        release: None,
         min_nodes: 2,
         max_nodes: 4,
         endpoint: Endpoint::default(),

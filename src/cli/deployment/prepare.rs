@@ -24,7 +24,7 @@ use crate::domain::deployment::record::{LARGEST, Lease, Phase, Record, SCHEMA};
 use crate::domain::deployment::resource::instance;
 use crate::domain::deployment::secret::Secret;
 use crate::domain::deployment::spec::{Image, Spec, Token};
-use crate::domain::deployment::up::{Ascent, Given, Resize, Wanted, forbidden, up};
+use crate::domain::deployment::up::{Ascent, Given, Resize, Upgrade, Wanted, forbidden, up};
 use crate::domain::deployment::user_data;
 use crate::domain::settings::{Settings, Target, Ttl};
 
@@ -51,6 +51,10 @@ pub struct Want {
     pub preview: bool,
     /// Whether hosts are resized.
     pub resize: Option<Resize>,
+    /// Whether nodes are replaced.
+    pub upgrade: Option<Upgrade>,
+    /// What was found before.
+    pub findings: Vec<Finding>,
 }
 
 /// What is known before the first change.
@@ -74,6 +78,8 @@ pub struct Prepared {
     pub observed: Observed,
     /// Whether the deployment shall be another than its record says, besides launches.
     pub changed: bool,
+    /// Whether nodes are replaced.
+    pub upgrades: bool,
     /// What somebody should know.
     pub notes: Vec<String>,
 }
@@ -180,7 +186,7 @@ pub async fn prepare(
             .then(|| eks::token_digest(&want, stored.as_ref().ok()))
             .flatten();
         let one = async {
-            let (size, mut findings) = (size?, Vec::new());
+            let (size, mut findings) = (size?, want.findings.clone());
             let base = record.as_ref();
             eks::same_target(&want, base)?;
             let (spec, need) = if clusters.contains_key(name) {
@@ -516,6 +522,7 @@ fn one(
         user_data: &scripts,
         wait: want.wait,
         resize: want.resize,
+        upgrade: want.upgrade,
     };
     let ascent = up(&wanted, &observed);
     let changed = base.is_some_and(|base| base.spec != record.spec);
@@ -528,6 +535,7 @@ fn one(
         secret: want.secret.clone(),
         observed,
         changed,
+        upgrades: want.upgrade.is_some(),
         notes: Vec::new(),
         record,
     })

@@ -559,6 +559,7 @@ impl One<'_, '_> {
             user_data: &BTreeMap::new(),
             wait: false,
             resize: None,
+            upgrade: None,
         };
         let ascent = up(&wanted, &observed);
         let of_alarms = || ascent.steps.iter().filter(|step| deployment::is_alarm(step));

@@ -174,7 +174,12 @@ pub fn choose(
         return Err(Undecided::NothingScales);
     }
     let storage = storage(said, was)?;
+    // Nodes keep their image until an upgrade says otherwise.
+    let release = was
+        .filter(|was| was.version == version)
+        .and_then(|was| was.release.clone());
     Ok(Eks {
+        release,
         addons: pinned(adopted, &version, storage.mode, was, facts)?,
         cluster,
         adopted,

@@ -1,0 +1,5 @@
+use super::*;
+use crate::domain::testing;
+
+#[test]
+fn nothing() {}
