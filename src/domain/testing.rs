@@ -2,6 +2,9 @@
 
 use super::deployment::eks::addons;
 use super::deployment::eks::spec::{Autoscaler, Chart, Eks, Endpoint, Job, Storage, StorageMode};
+use super::deployment::name::Name;
+use super::deployment::owner::Generation;
+use super::deployment::record::{Phase, Record, SCHEMA};
 use super::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Subnet, Token};
 use super::profile::{Profile, builtin};
 
@@ -79,6 +82,22 @@ pub fn eks_spec() -> Spec {
             .into(),
         eks: Some(Box::new(eks())),
         ..spec(1)
+    }
+}
+
+/// Returns the record of the deployment `abc` on EKS.
+pub fn eks_record() -> Record {
+    Record {
+        schema: SCHEMA.to_owned(),
+        name: Name::new("abc").expect("sound"),
+        generation: Generation::from_bytes([1; 8]),
+        made_by: String::new(),
+        created_at: String::new(),
+        phase: Phase::Present,
+        lease: None,
+        pending: None,
+        launches: std::collections::BTreeMap::new(),
+        spec: eks_spec(),
     }
 }
 

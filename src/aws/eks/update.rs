@@ -51,6 +51,8 @@ pub async fn begin(
     ids: &Ids,
 ) -> Result<(), CallError> {
     let clients = scene.clients;
+    // One that failed before is not this one.
+    scene.updates.0.lock().await.remove(&what(operation));
     let id = match operation {
         EksOperation::UpdateVersion { version, force } => {
             // An earlier run may have got it there.
@@ -71,11 +73,9 @@ pub async fn begin(
             None => None,
         },
     };
-    let mut updates = scene.updates.0.lock().await;
-    match id {
-        Some(id) => updates.insert(what(operation), id),
-        None => updates.remove(&what(operation)),
-    };
+    if let Some(id) = id {
+        scene.updates.0.lock().await.insert(what(operation), id);
+    }
     Ok(())
 }
 

@@ -110,9 +110,11 @@ impl Refusal {
     /// Returns what to do; `command` gives a command of this program for the deployment.
     pub fn way_out(&self, command: impl Fn(&str) -> String) -> String {
         match self {
-            Self::NoVersion(_) => "`dataops-infra doctor` says which one the cluster has; AWS lists those that there are \
+            Self::NoVersion(_) => {
+                "`dataops-infra doctor` says which one the cluster has; AWS lists those that there are \
                                    (aws eks describe-cluster-versions)"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::NoCluster { .. } | Self::NoNodes => {
                 format!("`{}` makes or mends it", command("up eks"))
             }
@@ -121,18 +123,23 @@ impl Refusal {
                  nodes and add-ons of this deployment to it",
                 command("upgrade --nodes")
             ),
-            Self::NotOurs { .. } => "its owner replaces nodes: an update of the NodePool or of the cluster".to_owned(),
-            Self::Down { .. } => "EKS itself can take a control plane back for 7 days after an upgrade, before its nodes are \
-                                  upgraded: https://docs.aws.amazon.com/eks/latest/userguide/rollback-cluster.html"
+            Self::NotOurs { .. } => {
+                "its owner replaces nodes: an update of the NodePool or of the cluster".to_owned()
+            }
+            Self::Down { .. } => "EKS itself can take a control plane back for 7 days after an upgrade: \
+                                  https://docs.aws.amazon.com/eks/latest/userguide/rollback-cluster.html"
                 .to_owned(),
             Self::Far { next, wanted, .. } => format!(
                 "`{}` comes first; look at what runs then, and go on until {wanted}",
                 command(&format!("upgrade --kubernetes-version {next}"))
             ),
             Self::Unfinished(_) => format!("`{}` goes on with it", command("up eks")),
-            Self::NoRelease { .. } => "allow ssm:GetParameters on parameter/aws/service/eks/optimized-ami/*".to_owned(),
+            Self::NoRelease { .. } => {
+                "allow ssm:GetParameters on parameter/aws/service/eks/optimized-ami/*".to_owned()
+            }
             Self::NoAddon { .. } => {
-                "take the add-on's feature out of the deployment, or wait until AWS has it for this version".to_owned()
+                "take the add-on's feature out of the deployment, or wait until AWS has it for this version"
+                    .to_owned()
             }
             Self::NoAddons(_) => "allow eks:DescribeAddonVersions".to_owned(),
         }

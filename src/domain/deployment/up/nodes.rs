@@ -261,3 +261,7 @@ pub const RETURN: &str = "runner-return";
 fn is_behind(cluster: &Cluster, eks: &Eks) -> bool {
     !eks.adopted && is_older(&cluster.version, &eks.version)
 }
+
+#[cfg(test)]
+#[path = "nodes_tests.rs"]
+mod tests;
