@@ -103,6 +103,15 @@ fn says_only_jobs(settings: &Settings) -> bool {
     settings.concurrency.is_some() && !says_size(&others)
 }
 
+/// Whether the limits of the node group are all that was said of the size, but for the number of jobs.
+fn says_only_limits(settings: &Settings) -> bool {
+    let mut others = settings.clone();
+    others.concurrency = None;
+    (others.eks.min_nodes, others.eks.max_nodes) = (None, None);
+    let said = settings.eks.min_nodes.is_some() || settings.eks.max_nodes.is_some();
+    said && !says_size(&others)
+}
+
 /// Whether anything was said that changes the size.
 fn says_size(settings: &Settings) -> bool {
     settings.workload.is_some()
@@ -253,6 +262,10 @@ async fn sizes(wants: &[Want], records: &[Option<Record>]) -> Result<Vec<Result<
                     concurrency,
                     ..sizing.kept(spec)
                 });
+            }
+            // Nor do other limits of a node group alone: its nodes are as they are.
+            if want.spec.is_none() && spec.eks.is_some() && says_only_limits(&want.meant.settings) {
+                return Some(sizing.within(spec, &want.meant.settings));
             }
             let asked_anew = want.spec.is_none() && says_size(&want.meant.settings);
             if asked_anew {

@@ -615,6 +615,14 @@ fn document(one: &Going, status: &str, report: Option<&Report>) -> Value {
             if report.done.contains_key("online") {
                 cluster["online"] = true.into();
             }
+            let eks = prepared.ascent.record.spec.eks.as_deref();
+            if let (true, Some(eks)) = (report.done.contains_key("cluster-version"), eks) {
+                cluster["version"] = json!(eks.version);
+            }
+            if let (true, Some(eks)) = (report.done.contains_key("nodes-replaced"), eks) {
+                cluster["nodes"]["version"] = json!(eks.version);
+                cluster["nodes"]["image"] = json!(eks.release);
+            }
         }
     }
     if let Some(lease) = &prepared.record.lease {
@@ -770,6 +778,13 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
             message.push('\n');
         }
         message.push_str(&format!("{}: interrupted", prepared.name));
+    }
+    if report.done.contains_key(DRAIN) && !report.done.contains_key(RETURN) {
+        message
+            .push_str("\nthe runner takes no jobs until this is finished, or `runner start` brings it back");
+    }
+    if report.done.contains_key(RETURN) {
+        message.push_str("\nthe runner takes jobs meanwhile");
     }
     let made: Vec<String> = prepared
         .ascent

@@ -484,7 +484,7 @@ pub const TABLE: &[Row] = &[
     eks("eks:DescribeAddonVersions", VERSIONS, On::Everything, Always, Called, "versions of add-ons"),
     eks("eks:ListInsights", &[Upgrade], On::Clusters, Always, Called, "what the next version breaks"),
     eks("eks:DescribeInsight", &[Upgrade], On::Clusters, Always, Called, "what is to be done about it"),
-    eks("ssm:GetParameters", &[Upgrade], On::NodeImages, Always, Called, "the newest image for nodes"),
+    eks("ssm:GetParameters", &[Doctor, Upgrade], On::NodeImages, Always, Called, "the newest image for nodes"),
     eks("eks:ListClusters", PREFLIGHT, On::Everything, Always, Called, "how many there are, against the quota"),
     eks("ec2:DescribeAvailabilityZones", PREFLIGHT, On::Everything, Always, Called, "zones without control planes"),
     eks("iam:GetRole", PREFLIGHT, On::ServiceRoles, Always, Called, "whether AWS has made its roles already"),

@@ -59,7 +59,7 @@ pub enum Refusal {
     NoNodes,
     /// It would go down.
     #[error(
-        "the control plane has Kubernetes {is}, and {wanted} is older: EKS takes no node group back to an earlier version, so \
+        "the control plane has Kubernetes {is}, and {wanted} is older: what runs in the cluster may hold what only {is} knows, so \
          nothing here goes down"
     )]
     Down {
@@ -126,9 +126,11 @@ impl Refusal {
             Self::NotOurs { .. } => {
                 "its owner replaces nodes: an update of the NodePool or of the cluster".to_owned()
             }
-            Self::Down { .. } => "EKS itself can take a control plane back for 7 days after an upgrade: \
-                                  https://docs.aws.amazon.com/eks/latest/userguide/rollback-cluster.html"
-                .to_owned(),
+            Self::Down { wanted, .. } => format!(
+                "EKS itself can take nodes and then the control plane back for 7 days after an upgrade \
+                 (https://docs.aws.amazon.com/eks/latest/userguide/rollback-cluster.html); `{}` then takes the rest along",
+                command(&format!("upgrade --kubernetes-version {wanted}"))
+            ),
             Self::Far { next, wanted, .. } => format!(
                 "`{}` comes first; look at what runs then, and go on until {wanted}",
                 command(&format!("upgrade --kubernetes-version {next}"))

@@ -86,7 +86,8 @@ fn versions_are_numbers() {
 fn one_version_up_and_never_down() {
     let ask = |cluster: &str, wanted: &str| aim(&record(), &seen(cluster, "1.34"), Asked::Kubernetes(wanted));
     assert_eq!(ask("1.34", "1.35").as_deref(), Ok("1.35"));
-    // Upgraded by hand, or by EKS at the end of the support: the rest follows.
+    // Upgraded by hand, by EKS at the end of the support, or taken back by it: the rest follows.
+    assert_eq!(ask("1.33", "1.33").as_deref(), Ok("1.33"));
     assert_eq!(ask("1.35", "1.35").as_deref(), Ok("1.35"));
     let told: Vec<String> = [
         ("1.34", "1.36"),
@@ -106,8 +107,8 @@ fn one_version_up_and_never_down() {
     insta::assert_snapshot!(told.join("\n"), @r"
     from Kubernetes 1.34 to 1.36 are 2 minor versions, and a control plane goes up by one at a time
       `dataops-infra upgrade --kubernetes-version 1.35` comes first; look at what runs then, and go on until 1.36
-    the control plane has Kubernetes 1.34, and 1.33 is older: EKS takes no node group back to an earlier version, so nothing here goes down
-      EKS itself can take a control plane back for 7 days after an upgrade: https://docs.aws.amazon.com/eks/latest/userguide/rollback-cluster.html
+    the control plane has Kubernetes 1.34, and 1.33 is older: what runs in the cluster may hold what only 1.34 knows, so nothing here goes down
+      EKS itself can take nodes and then the control plane back for 7 days after an upgrade (https://docs.aws.amazon.com/eks/latest/userguide/rollback-cluster.html); `dataops-infra upgrade --kubernetes-version 1.33` then takes the rest along
     `2.0` is no version of Kubernetes such as 1.35
       `dataops-infra doctor` says which one the cluster has; AWS lists those that there are (aws eks describe-cluster-versions)
     `latest` is no version of Kubernetes such as 1.35
