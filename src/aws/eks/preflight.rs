@@ -303,6 +303,11 @@ async fn others(clients: &Clients, cluster: &str, ours: &str) -> Result<Vec<(Str
         .collect())
 }
 
+/// Asks only where that is needed.
+async fn only<T>(needed: bool, asked: impl Future<Output = T>) -> Option<T> {
+    if needed { Some(asked.await) } else { None }
+}
+
 /// Reads what must be known before an upgrade of a deployment to a version of Kubernetes; `up` says that the control plane goes up,
 /// `reads_release` that the nodes' image becomes another.
 pub async fn upgrade(
@@ -314,43 +319,20 @@ pub async fn upgrade(
 ) -> Result<Facts, CallError> {
     let names: BTreeSet<String> = eks.addons.keys().cloned().collect();
     let group = record.name.node_group();
+    let arm = nodes::is_arm(&record.spec.instance_type);
+    let changes = eks.version != kubernetes;
     let (versions, addons, release, insights, others) = tokio::join!(
-        Box::pin(async {
-            match up {
-                true => versions(clients).await.ok(),
-                false => None,
-            }
-        }),
-        Box::pin(async {
-            match eks.version == kubernetes {
-                true => None,
-                false => addons(clients, kubernetes, &names).await.ok(),
-            }
-        }),
-        Box::pin(async {
-            match reads_release {
-                true => Some(release(clients, kubernetes, nodes::is_arm(&record.spec.instance_type)).await),
-                false => None,
-            }
-        }),
-        Box::pin(async {
-            match up {
-                true => Some(insights(clients, &eks.cluster, kubernetes).await),
-                false => None,
-            }
-        }),
-        Box::pin(async {
-            match up {
-                true => others(clients, &eks.cluster, &group).await,
-                false => Ok(Vec::new()),
-            }
-        }),
+        Box::pin(only(up, versions(clients))),
+        Box::pin(only(changes, addons(clients, kubernetes, &names))),
+        Box::pin(only(reads_release, release(clients, kubernetes, arm))),
+        Box::pin(only(up, insights(clients, &eks.cluster, kubernetes))),
+        Box::pin(only(up, others(clients, &eks.cluster, &group))),
     );
     Ok(Facts {
-        versions,
-        addons,
+        versions: versions.and_then(Result::ok),
+        addons: addons.and_then(Result::ok),
         release: release.map(|read| read.map_err(|error| error.to_string())),
         insights: insights.map(|read| read.map_err(|error| error.to_string())),
-        others: others?,
+        others: others.transpose()?.unwrap_or_default(),
     })
 }

@@ -317,15 +317,14 @@ pub fn wanted(
                     eks.release = Some(newest.clone());
                 }
             }
-            // EKS takes the newest by itself where the version changes.
-            (_, Asked::Kubernetes(_)) => {}
             (Some(Err(why)), Asked::Nodes) => {
                 return Err(Refusal::NoRelease {
                     version: target.to_owned(),
                     why: why.clone(),
                 });
             }
-            (None, Asked::Nodes) => {}
+            // EKS takes the newest by itself where the version changes.
+            (_, Asked::Kubernetes(_)) | (None, Asked::Nodes) => {}
         }
     }
     Ok(spec)

@@ -90,14 +90,15 @@ fn killed(mut command: Command, at: (&str, &str)) {
         let (Some(address), Some(event)) = (line["address"].as_str(), line["event"].as_str()) else {
             continue;
         };
+        seen.push(format!("{address} {event}"));
         if (address, event) == at {
             child.kill().expect("killed");
-            child.wait().expect("ended");
-            return;
+            break;
         }
-        seen.push(format!("{address} {event}"));
     }
-    panic!("there was no {at:?} in {seen:?}");
+    child.wait().expect("ended");
+    let last = format!("{} {}", at.0, at.1);
+    assert_eq!(seen.last(), Some(&last), "{seen:?}");
 }
 
 /// Returns the addresses of the steps of a run.
