@@ -41,6 +41,8 @@ pub const GET_SECRET: &str = "secretsmanager:GetSecretValue";
 /// Runs Helm.
 pub const HELM: &str = "helm";
 
+/// Seconds that a runner and jobs may take to end that are aborted.
+const ABORT_SECONDS: u32 = 120;
 /// Seconds that Helm may take for what removes or goes back.
 const HELM_SECONDS: u32 = 540;
 /// How often a run says that it is at work.
@@ -464,6 +466,24 @@ impl Inside {
                 drained.get_or_insert_with(Instant::now);
                 Ok(Done::default())
             }
+            ClusterOperation::Abort => {
+                let running = here.running().await?;
+                for workload in &running.workloads {
+                    scale::stop(&here.cluster, workload).await?;
+                }
+                for pod in running.jobs.iter().chain(&running.pods) {
+                    let mut pod = pod.clone();
+                    // Objects in a list do not say what they are.
+                    pod["apiVersion"] = json!("v1");
+                    pod["kind"] = json!("Pod");
+                    object::delete_within(&here.cluster, &pod, Some(ABORT_SECONDS / 4)).await?;
+                }
+                Ok(Done::default())
+            }
+            ClusterOperation::Start => {
+                self.give_back(&here).await?;
+                Ok(Done::default())
+            }
             ClusterOperation::Uninstall => {
                 if here.head().await?.is_some() {
                     self.begin(
@@ -642,7 +662,7 @@ impl Inside {
     ) -> Result<Sight, CallError> {
         let here = self.here(scene).await?;
         match operation {
-            ClusterOperation::Apply(_) | ClusterOperation::ApplySecret { .. } => {
+            ClusterOperation::Apply(_) | ClusterOperation::ApplySecret { .. } | ClusterOperation::Start => {
                 Ok(Sight::Come(Done::default()))
             }
             ClusterOperation::Delete(object) => {
@@ -667,6 +687,7 @@ impl Inside {
             ClusterOperation::WaitRunner => self.online(&here).await,
             ClusterOperation::WaitClaim(object) => bound(&here, &Spot::of(&object.manifest)).await,
             ClusterOperation::Drain { seconds } => self.drained(&here, *seconds).await,
+            ClusterOperation::Abort => self.drained(&here, ABORT_SECONDS).await,
             ClusterOperation::DeleteLoadBalancers => {
                 let left = teardown::balanced(&here.cluster).await?;
                 Ok(gone(&left))

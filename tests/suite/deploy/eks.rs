@@ -1,6 +1,7 @@
 //! Deployments on EKS, from nothing to a runner that is online and back: on the emulator of AWS, a real API server and real Helm.
 
 mod time;
+mod upgrade;
 
 use std::process::Command;
 
@@ -215,7 +216,7 @@ fn a_life_on_eks_leaves_nothing_behind() {
         ours.is_some_and(|runner| runner["status"] == "online")
     };
     assert!(verified(&other), "{:?}", ground.platform.runners());
-    let resized = ground.run(&["resize"], &["--disk-gib", "400", "--yes"]);
+    let resized = ground.run(&["resize"], &["--instance-type", "m6i.large", "--yes"]);
     assert_eq!(resized.code, 3, "{resized}");
 
     let down = ground.down(&["--delete-storage"]);

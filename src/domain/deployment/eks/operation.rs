@@ -73,6 +73,8 @@ pub enum EksOperation {
     UpdateVersion {
         /// Such as `1.35`.
         version: String,
+        /// Whether EKS is to do it although its own checks say that the cluster is not ready.
+        force: bool,
     },
     /// Removes the cluster.
     DeleteCluster,
@@ -125,10 +127,13 @@ pub enum EksOperation {
         /// Nodes at most.
         max: u32,
     },
-    /// Rolls the nodes to the newest version of the launch template, or to another version of Kubernetes.
+    /// Rolls the nodes to the newest version of the launch template, to another version of Kubernetes, or to another release of
+    /// their image.
     UpdateNodeGroup {
         /// Version of Kubernetes, where it changes.
         version: Option<String>,
+        /// Release of the image, where it changes and is known; else EKS takes the newest.
+        release: Option<String>,
     },
     /// Removes the node group.
     DeleteNodeGroup,
@@ -333,6 +338,10 @@ pub enum ClusterOperation {
         /// Seconds that jobs may take.
         seconds: u32,
     },
+    /// Ends the runner and aborts its jobs.
+    Abort,
+    /// Lets a runner that was drained come back.
+    Start,
     /// Removes the release.
     Uninstall,
     /// Removes services with load balancers that would keep the VPC and cost money; only in a cluster of ours.
@@ -352,9 +361,10 @@ impl ClusterOperation {
         match self {
             Self::Release(release) => Some(u64::from(release.seconds + ROLLBACK_SECONDS) + 60),
             Self::Drain { seconds } => Some(u64::from(*seconds) + 120),
+            Self::Abort => Some(180),
             Self::WaitRunner | Self::Uninstall | Self::DeleteLoadBalancers | Self::DeleteClaims => Some(600),
             Self::Delete(_) | Self::WaitClaim(_) => Some(300),
-            Self::Apply(_) | Self::ApplySecret { .. } => None,
+            Self::Apply(_) | Self::ApplySecret { .. } | Self::Start => None,
         }
     }
 

@@ -23,10 +23,10 @@ use crate::domain::deployment::owner::{DEPLOYMENT, KEPT, Tags};
 use crate::domain::deployment::step::{Action, Block};
 
 /// What the steps need of the deployment, so that they can be added meanwhile.
-struct Scene {
-    eks: Eks,
-    seen: ObservedEks,
-    inside: Objects,
+pub(super) struct Scene {
+    pub(super) eks: Eks,
+    pub(super) seen: ObservedEks,
+    pub(super) inside: Objects,
 }
 
 impl Climb<'_> {
@@ -55,8 +55,15 @@ impl Climb<'_> {
         self.file_system(&scene);
         // The first nodes wait for the network, everything else for nodes.
         let mut waits = self.addons(&scene, true);
+        // Nodes that are replaced come after all add-ons.
+        let rolls = self.rolls(&scene);
+        if rolls {
+            waits.extend(self.addons(&scene, false));
+        }
         self.node_group(&scene);
-        waits.extend(self.addons(&scene, false));
+        if !rolls {
+            waits.extend(self.addons(&scene, false));
+        }
         for (address, name, after) in waits {
             let after: Vec<&str> = after.iter().map(String::as_str).collect();
             self.steps.eks(
@@ -77,6 +84,7 @@ impl Climb<'_> {
             });
             return;
         }
+        self.return_runner(&scene);
         self.inside(&scene);
         self.release(&scene);
     }
@@ -235,7 +243,7 @@ impl Climb<'_> {
                 ],
                 EksOperation::CreateCluster,
             );
-            self.wait_for_cluster(&["cluster"]);
+            self.wait_for_cluster("until AWS has made the control plane", &["cluster"]);
             return;
         };
         let Claim::Ours = self.claim(&cluster.tags, "cluster", format!("cluster {}", eks.cluster)) else {
@@ -253,8 +261,12 @@ impl Climb<'_> {
                 self.in_the_way(eks, format!("is {}", told(it)));
                 return;
             }
+            _ if self.goes_up(eks, it) => {
+                self.control_plane(eks, it);
+                self.wait_for_cluster("until the control plane is active again", &["cluster-version"]);
+            }
             "ACTIVE" => {}
-            _ => self.wait_for_cluster(&["record"]),
+            _ => self.wait_for_cluster("until AWS has made the control plane", &["record"]),
         }
         self.retag_arn(&cluster.tags, "cluster", "eks:cluster", it.arn.clone());
         self.cluster_changes(eks, it);
@@ -268,12 +280,12 @@ impl Climb<'_> {
         });
     }
 
-    fn wait_for_cluster(&mut self, after: &[&str]) {
+    fn wait_for_cluster(&mut self, reason: &str, after: &[&str]) {
         self.steps.eks(
             "cluster-active",
             "eks:cluster",
             Action::Wait,
-            "until AWS has made the control plane",
+            reason,
             after,
             EksOperation::WaitCluster,
         );
@@ -338,7 +350,9 @@ impl Climb<'_> {
             before = address;
         }
         let mut stuck = Vec::new();
-        stuck.extend(Difference::of("Kubernetes version", &it.version, &eks.version));
+        if !self.goes_up(eks, it) {
+            stuck.extend(Difference::of("Kubernetes version", &it.version, &eks.version));
+        }
         if eks.secrets_key.is_some() && it.secrets_key != eks.secrets_key {
             let is = it.secrets_key.clone().unwrap_or_else(|| "EKS's own".to_owned());
             let should = eks.secrets_key.clone().unwrap_or_default();
@@ -553,7 +567,9 @@ impl Climb<'_> {
                         "ec2:launch-template",
                         TagTarget::Ec2(id),
                     );
-                    if template.it.digest != digest {
+                    if template.it.digest != digest && self.changes_nodes() {
+                        self.next_template(&template.it, template_tags, digest);
+                    } else if template.it.digest != digest {
                         self.stuck.push((
                             "launch-template".to_owned(),
                             Difference::new(
@@ -615,6 +631,10 @@ impl Climb<'_> {
                 after.push("nodes-failed-gone");
                 self.make_nodes(&after);
             }
+            _ if self.rolls(scene) => {
+                self.node_changes(eks, &group.it);
+                self.roll(scene, &group.it);
+            }
             "CREATING" | "UPDATING" => self.wait_for_nodes(&["record"]),
             _ => self.node_changes(eks, &group.it),
         }
@@ -647,7 +667,7 @@ impl Climb<'_> {
         self.wait_for_nodes(&["nodes"]);
     }
 
-    fn wait_for_nodes(&mut self, after: &[&str]) {
+    pub(super) fn wait_for_nodes(&mut self, after: &[&str]) {
         self.steps.eks(
             "nodes-active",
             "eks:nodegroup",
@@ -687,7 +707,7 @@ impl Climb<'_> {
             &group.instance_types.join(" "),
             &types.join(" "),
         ));
-        if group.status == "DEGRADED" {
+        if group.status == "DEGRADED" && !self.changes_nodes() {
             stuck.push(Difference::new("status", issues(group), "ACTIVE"));
         }
         self.stuck
@@ -1140,6 +1160,7 @@ mod tests {
             user_data: &BTreeMap::new(),
             wait: true,
             resize: None,
+            upgrade: None,
         };
         up(&wanted, observed)
     }
