@@ -32,6 +32,8 @@ pub const DELETE: &str = "kubernetes:delete";
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Pauses before what only reads is asked again.
+const AGAIN: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
 /// How long a login is used; EKS takes it for 15 minutes.
 const FRESH: Duration = Duration::from_mins(10);
 
@@ -181,10 +183,28 @@ impl Cluster {
 
     /// Asks, and returns the text of the answer.
     ///
+    /// What only reads is asked again where there is no answer: one connection that ends would else mean that a cluster cannot be
+    /// looked into, and `down` would take the nodes from under running jobs.
+    ///
     /// # Errors
     ///
     /// The server does not answer, or refuses.
     pub async fn text(&self, ask: Ask<'_>) -> Result<String, CallError> {
+        let mut pauses = if ask.method == "GET" { &AGAIN[..] } else { &[] }.iter();
+        loop {
+            let error = match self.once(ask.clone()).await {
+                Err(error) if error.is_silence() || error.refusal() == Some(Refusal::Throttled) => error,
+                other => return other,
+            };
+            let Some(pause) = pauses.next() else {
+                return Err(error);
+            };
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    /// Asks once.
+    async fn once(&self, ask: Ask<'_>) -> Result<String, CallError> {
         let action = ask.action;
         let malformed = |cause: String| CallError::Malformed { action, cause };
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", self.login().await?.reveal()))

@@ -24,7 +24,9 @@ const OLDEST: (u32, u32) = (3, 8);
 /// The newest that is known.
 const NEWEST: u32 = 4;
 /// Lines that are kept of what Helm says.
-const LINES: usize = 40;
+const LINES: usize = 80;
+/// What stands before the reason why a release was not removed, in Helm's own log.
+const UNINSTALL: &str = "uninstall: Failed to delete release:";
 /// Revisions that Helm keeps.
 const HISTORY: &str = "10";
 
@@ -269,12 +271,16 @@ impl Run {
         Ok(status)
     }
 
-    /// Returns what Helm said went wrong.
-    pub fn error(&self) -> String {
+    /// Returns what Helm said went wrong; what was killed does not say so itself.
+    pub fn error(&self, status: ExitStatus) -> String {
         let said = self.said.lock().map(|said| said.clone()).unwrap_or_default();
         let folder = self.folder.path().to_string_lossy().into_owned();
         let error = last_error(said.iter().map(String::as_str));
-        mask(&error.replace(&folder, "…"), &self.masked)
+        let error = mask(&error.replace(&folder, "…"), &self.masked);
+        match status.code() {
+            Some(_) => error,
+            None => format!("{error}; it was killed ({status})"),
+        }
     }
 }
 
@@ -302,7 +308,8 @@ fn arguments(
             }
             arguments
         }
-        Task::Uninstall { .. } => text(&["uninstall", release]),
+        // What could not be removed, and why, is told nowhere else.
+        Task::Uninstall { .. } => text(&["uninstall", release, "--debug"]),
         Task::Rollback { revision, .. } => text(&["rollback", release, &revision.to_string()]),
     };
     let (Task::Upgrade { seconds, .. } | Task::Uninstall { seconds } | Task::Rollback { seconds, .. }) = task;
@@ -339,10 +346,18 @@ fn last_error<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone) -> St
         .clone()
         .rev()
         .find(|line| line.to_lowercase().starts_with("error:"))
-        .or_else(|| lines.rev().find(|line| !line.trim().is_empty()))
+        .or_else(|| lines.clone().rev().find(|line| !line.trim().is_empty()))
         .unwrap_or("it says nothing");
     let found = found.trim_start_matches("Error: ").trim();
-    found.chars().filter(|c| !c.is_control()).take(800).collect()
+    let cause = lines
+        .rev()
+        .find_map(|line| line.split_once(UNINSTALL))
+        .map(|(_, cause)| cause.trim());
+    let told = match cause {
+        Some(cause) => format!("{found}: {cause}"),
+        None => found.to_owned(),
+    };
+    told.chars().filter(|c| !c.is_control()).take(800).collect()
 }
 
 #[cfg(test)]
@@ -400,5 +415,15 @@ mod tests {
         assert_eq!(last_error(said.into_iter()), "timed out waiting");
         assert_eq!(last_error(["", "odd", ""].into_iter()), "odd");
         assert_eq!(last_error([].into_iter()), "it says nothing");
+        let removal = [
+            "client.go:478: [debug] Starting delete for \"abc\" Deployment",
+            "uninstall.go:132: [debug] uninstall: Failed to delete release: [deployments.apps \"abc\" is forbidden]",
+            "Error: failed to delete release: abc",
+            "helm.go:84: [debug] failed to delete release: abc",
+        ];
+        assert_eq!(
+            last_error(removal.into_iter()),
+            "failed to delete release: abc: [deployments.apps \"abc\" is forbidden]"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::client::Cluster;
@@ -64,7 +64,7 @@ pub async fn read(
     read.pods = running.told();
     read.jobs = running.jobs.len() as u32;
     let known: Vec<Spot> = read.objects.values().map(Spot::of).collect();
-    for object in left {
+    for object in left? {
         let spot = Spot::of(&object);
         if !known.contains(&spot) {
             read.objects.insert(format!("other {spot}"), object);
@@ -95,7 +95,7 @@ pub async fn read(
 }
 
 /// Returns what carries the label of a deployment; kinds that may not be listed are left out.
-async fn leftovers(cluster: &Cluster, deployment: &str, namespace: &str) -> Vec<Value> {
+async fn leftovers(cluster: &Cluster, deployment: &str, namespace: &str) -> Result<Vec<Value>, CallError> {
     let selector = format!(
         "labelSelector={}",
         query(&format!("{DEPLOYMENT_LABEL}={deployment}"))
@@ -104,16 +104,19 @@ async fn leftovers(cluster: &Cluster, deployment: &str, namespace: &str) -> Vec<
         let path = object::list(api, kind, within.then_some(namespace));
         let selector = selector.clone();
         async move {
-            let mut objects = object::all(cluster, &path, &selector).await.unwrap_or_default();
+            let mut objects = match object::all(cluster, &path, &selector).await {
+                Err(CallError::Denied { .. }) => Vec::new(),
+                other => other?,
+            };
             // Objects in a list do not say what they are.
             for object in &mut objects {
                 object["apiVersion"] = json!(api);
                 object["kind"] = json!(kind);
             }
-            objects
+            Ok::<_, CallError>(objects)
         }
     });
-    join_all(lists).await.into_iter().flatten().collect()
+    Ok(try_join_all(lists).await?.into_iter().flatten().collect())
 }
 
 /// Returns the nodes of a group, and whether each is ready.

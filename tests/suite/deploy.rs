@@ -6,8 +6,10 @@
 )]
 
 mod alarms;
+mod cases;
 mod doctor;
 mod eks;
+mod eks_faults;
 mod eks_sweep;
 mod faults;
 mod foreign;

@@ -33,10 +33,14 @@ Control, JSON in and out:
 
     POST   /rules                   what containers do, see `cluster/rules.py`: {"image": PATTERN, "pull": WORDS}, …; the last one
                                     that fits holds, for what is started from now on
-    DELETE /rules
+    DELETE /rules                   all, or those of {"pod": PATTERN}
     PUT    /volumes                 {"installed": false}: no EFS driver; {"provision": WORDS}, {"mount": WORDS}: it fails; {}: it works
     ...    /api/…, /apis/…          the API server itself, as administrator, for who has no TLS
     GET    /pods                    what the kubelets know, with the logs
+    POST   /fronts                  {"name": N, "endpoint": …}: a front before the API server, see `cluster/front.py`
+    DELETE /fronts/N
+    POST   /fronts/N/rules          what happens to calls there; GET tells how often each did, DELETE forgets all
+    GET    /fronts/N/calls          names of all calls so far
     POST   /kill                    {"pod": NAME, "namespace": …, "container": …, "code": 137, "reason": "OOMKilled"}: a container ends
 """
 
@@ -52,6 +56,7 @@ import threading
 
 from cluster import control, logs, servers
 from cluster.client import Client, Refused
+from cluster.front import Fronts
 from cluster.login import Login
 from cluster.nodes import Nodes
 from cluster.pods import Pods
@@ -95,6 +100,7 @@ class World:
         self.nodes, self.rules = Nodes(client, port), Rules()
         self.pods = Pods(client, self.nodes, self.rules, self.folder / "pods", self.servers.endpoint)
         self.volumes = Volumes(client, self.pods.timeline)
+        self.fronts = Fronts(self.servers.endpoint, self.servers.authority)
         self.pods.watch()
         self.volumes.watch()
 
@@ -116,10 +122,11 @@ class World:
             ("DELETE", r"/nodes/([\w-]+)/([\w-]+)", lambda cluster, group, body: self.nodes.drop(cluster, group, body)),
             ("GET", "/nodes", lambda body: self.nodes.list()),
             ("POST", "/rules", lambda body: self.rules.add(body)),
-            ("DELETE", "/rules", lambda body: self.rules.clear()),
+            ("DELETE", "/rules", lambda body: self.rules.clear(body)),
             ("PUT", "/volumes", self.set_volumes),
             ("GET", "/pods", lambda body: self.pods.list()),
             ("POST", "/kill", lambda body: self.pods.end(body)),
+            *self.fronts.routes(),
             *((method, r"(/apis?/.*)", self.forward) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
         ]
 

@@ -678,7 +678,7 @@ impl Inside {
             ClusterOperation::Uninstall => match self.helm_ended(&here).await? {
                 Some(Ok(())) => Ok(Sight::Come(Done::default())),
                 _ if here.head().await?.is_none() => Ok(Sight::Come(Done::default())),
-                Some(Err(why)) => Ok(Sight::Never(why)),
+                Some(Err(why)) => Ok(Sight::Never(format!("Helm says: {why}"))),
                 None => Ok(Sight::NotYet(format!(
                     "Helm removes the release; {}",
                     here.running().await?.summary()
@@ -715,8 +715,8 @@ impl Inside {
                 *helm = None;
                 Ok(Some(Ok(())))
             }
-            Some(_) => {
-                let said = under_way.run.error();
+            Some(status) => {
+                let said = under_way.run.error(status);
                 *helm = None;
                 Ok(Some(Err(said)))
             }

@@ -810,7 +810,7 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
     message.push_str(&left);
     if !unknown.is_empty() {
         message.push_str(&format!(
-            "\nunknown, because AWS did not answer: {}",
+            "\nunknown, because there was no answer: {}",
             unknown.join(", ")
         ));
     }

@@ -587,7 +587,7 @@ fn end(one: &Going, report: &Report) -> End {
         .collect();
     if !unknown.is_empty() {
         lines.push(format!(
-            "unknown, because AWS did not answer: {}",
+            "unknown, because there was no answer: {}",
             unknown.join(", ")
         ));
     }

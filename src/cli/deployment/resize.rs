@@ -372,7 +372,7 @@ fn ended(reached: &Reached, ascent: &Ascent, report: &Report) -> End {
         .collect();
     if !unknown.is_empty() {
         lines.push(format!(
-            "unknown, because AWS did not answer: {}",
+            "unknown, because there was no answer: {}",
             unknown.join(", ")
         ));
     }

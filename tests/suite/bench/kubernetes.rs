@@ -178,8 +178,13 @@ impl Cluster {
 
     /// Writes the file that `BENCH_EKS_CLUSTER` names for the emulator of AWS.
     pub fn file(&self, folder: &Path) -> PathBuf {
+        self.file_to(&self.endpoint, folder)
+    }
+
+    /// As `file`, for programs that shall come by another way.
+    fn file_to(&self, endpoint: &str, folder: &Path) -> PathBuf {
         let path = folder.join("cluster.json");
-        let said = json!({"endpoint": self.endpoint, "authority": self.authority, "control": self.control});
+        let said = json!({"endpoint": endpoint, "authority": self.authority, "control": self.control});
         std::fs::write(&path, said.to_string()).expect("written");
         path
     }
@@ -268,6 +273,73 @@ impl Cluster {
             .iter()
             .map(|event| (text(event, "reason"), text(event, "message")))
             .collect()
+    }
+}
+
+/// A way to the API server on which calls are disturbed; see `tools/k8sbench/cluster/front.py`.
+pub struct Front {
+    cluster: &'static Cluster,
+    path: String,
+    endpoint: String,
+}
+
+impl Front {
+    /// Opens one.
+    pub fn open(cluster: &'static Cluster) -> Self {
+        let said = cluster.tell("POST", "/fronts", &json!({}));
+        let text = |key: &str| said[key].as_str().expect("a text");
+        Self {
+            cluster,
+            path: format!("/fronts/{}", text("name")),
+            endpoint: text("endpoint").to_owned(),
+        }
+    }
+
+    /// Writes the file that leads the programs of an account here; see [`Cluster::file`].
+    pub fn file(&self, folder: &Path) -> PathBuf {
+        self.cluster.file_to(&self.endpoint, folder)
+    }
+
+    /// Says what happens to calls, after what was said before.
+    pub fn rule(&self, rule: &Value) {
+        self.cluster.tell("POST", &format!("{}/rules", self.path), rule);
+    }
+
+    /// Returns how often each rule has happened.
+    pub fn hits(&self) -> Vec<u64> {
+        let said = self
+            .cluster
+            .tell("GET", &format!("{}/rules", self.path), &json!({}));
+        let hits = said.as_array().into_iter().flatten();
+        hits.filter_map(Value::as_u64).collect()
+    }
+
+    /// From now on nothing is disturbed.
+    pub fn heal(&self) {
+        self.cluster
+            .tell("DELETE", &format!("{}/rules", self.path), &json!({}));
+    }
+
+    /// Returns the names of all calls so far, such as `ours PATCH secrets/`.
+    pub fn calls(&self) -> Vec<String> {
+        let said = self
+            .cluster
+            .tell("GET", &format!("{}/calls", self.path), &json!({}));
+        let calls = said.as_array().into_iter().flatten();
+        calls.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        // A panic here would hide the one that may be under way.
+        let _ = call(
+            &self.cluster.control,
+            "DELETE",
+            &self.path,
+            "application/json",
+            None,
+        );
     }
 }
 

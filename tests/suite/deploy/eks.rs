@@ -3,14 +3,16 @@
 mod time;
 mod upgrade;
 
+use std::ffi::OsString;
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::alarms::HOOK;
 use super::doctor::publish;
 use super::world::{NAME, Ran, World};
-use crate::bench::kubernetes::{Cluster, Platform};
+use crate::bench::kubernetes::{Cluster, Front, Platform};
 use crate::bench::root;
 
 /// An account, a cluster behind every cluster of EKS there, and a platform.
@@ -20,9 +22,13 @@ pub struct Ground {
     /// The cluster.
     pub cluster: &'static Cluster,
     /// The platform.
-    pub platform: Platform,
+    pub platform: Arc<Platform>,
+    /// The way to the API server, where it is one on which calls are disturbed.
+    pub front: Option<Front>,
+    /// The deployment.
+    pub name: String,
+    path: OsString,
     token: String,
-    name: String,
 }
 
 impl Ground {
@@ -33,9 +39,13 @@ impl Ground {
 
     /// Opens one for a deployment of another name: all share the cluster.
     pub fn named(name: &str) -> Option<Self> {
+        Self::beside(name, &Arc::new(Platform::start()?))
+    }
+
+    /// Opens one for a deployment of another name on a platform that others use too.
+    pub fn beside(name: &str, platform: &Arc<Platform>) -> Option<Self> {
         let world = World::open()?;
         let cluster = Cluster::shared()?;
-        let platform = Platform::start()?;
         let file = cluster.file(world.folder());
         world
             .account
@@ -46,17 +56,42 @@ impl Ground {
         Some(Self {
             world,
             cluster,
-            platform,
-            token,
+            platform: Arc::clone(platform),
+            front: None,
             name: name.to_owned(),
+            path: cluster.path(),
+            token,
         })
+    }
+
+    /// From now on the program and its Helm reach the API server by a way on which calls are disturbed.
+    pub fn through_front(&mut self) -> &Front {
+        let front = self.front.insert(Front::open(self.cluster));
+        let file = front.file(self.world.folder()).display().to_string();
+        self.world.account.knobs(&json!({ "cluster": file }));
+        front
+    }
+
+    /// From now on programs of this folder are found before all others.
+    pub fn first_on_path(&mut self, folder: &std::path::Path) {
+        let others: Vec<_> = std::env::split_paths(&self.path).collect();
+        let all = std::iter::once(folder.to_owned()).chain(others);
+        self.path = std::env::join_paths(all).expect("a path");
+    }
+
+    /// Returns the ids of those that work for our runner on the platform.
+    pub fn managers(&self) -> Vec<Value> {
+        let runners = self.platform.runners();
+        let ours = runners.iter().find(|runner| runner["token"] == self.token);
+        ours.and_then(|runner| runner["managers"].as_array().cloned())
+            .unwrap_or_default()
     }
 
     /// Returns the program, for this deployment.
     pub fn command(&self, words: &[&str], args: &[&str]) -> Command {
         let named = [args, &["--name", &self.name]].concat();
         let mut command = self.world.command(words, &named);
-        command.env("PATH", self.cluster.path());
+        command.env("PATH", &self.path);
         command
     }
 
@@ -97,6 +132,20 @@ impl Ground {
     /// Runs `down`.
     pub fn down(&self, args: &[&str]) -> Ran {
         self.run(&["down"], &[args, &["--yes"]].concat())
+    }
+
+    /// Removes what is ours in the cluster, for whoever says that it went with the cluster.
+    pub fn clear(&self) {
+        crate::bench::kubernetes::until("the cluster is cleared", || {
+            let left = self.inside();
+            for spot in &left {
+                let (list, name) = spot.split_once(": ").expect("kind and name");
+                if let Some(name) = name.strip_prefix('/') {
+                    self.cluster.api("DELETE", &format!("{list}/{name}"), None);
+                }
+            }
+            left.is_empty().then_some(())
+        });
     }
 
     /// Returns what is ours in the cluster, as kind and name.

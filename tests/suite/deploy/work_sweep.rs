@@ -20,9 +20,6 @@ use crate::lifecycle::{Disk, NEW, OLD};
 /// Cases at the same time.
 const AT_ONCE: usize = 3;
 
-/// Variable that asks for all cases.
-const WHOLE: &str = "DATAOPS_INFRA_SWEEP";
-
 /// The token that the deployment has at first, as `World` gives it.
 const TOKEN: &str = "runner-token-of-the-bench";
 
@@ -205,16 +202,16 @@ fn sweep(way: Way) {
     scene
         .is_clean(way)
         .unwrap_or_else(|why| panic!("undisturbed: {why}"));
-    let whole = std::env::var(WHOLE).is_ok_and(|value| value == "whole");
     let mut cases: Vec<(At, Moment)> = Vec::new();
     for at in calls(&log) {
-        if at.changes && whole {
+        if at.changes {
             cases.push((at.clone(), Moment::Before));
         }
-        if whole || (at.changes && at.nth == 0) {
-            cases.push((at, Moment::After));
-        }
+        cases.push((at, Moment::After));
     }
+    let cases = super::cases::chosen(cases, |(at, moment)| {
+        *moment == Moment::After && at.changes && at.nth == 0
+    });
     let number = cases.len();
     assert!(number >= 2, "{cases:?}");
     let cases = Mutex::new(cases);

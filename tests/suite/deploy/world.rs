@@ -291,9 +291,14 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn ended(mut self) -> Ran {
+    pub fn ended(self) -> Ran {
+        self.ended_within(PATIENCE)
+    }
+
+    /// Waits for its end, and kills it where it takes longer.
+    pub fn ended_within(mut self, patience: Duration) -> Ran {
         while !self.has_ended() {
-            if self.began.elapsed() > PATIENCE {
+            if self.began.elapsed() > patience {
                 self.kill();
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -38,8 +38,9 @@ class Rules:
         # What is said last is meant.
         self.said = [rule, *self.said]
 
-    def clear(self):
-        self.said = []
+    def clear(self, body):
+        """Forgets all, or those for the pods of a pattern."""
+        self.said = [rule for rule in self.said if "pod" in body and rule.get("pod") != body["pod"]]
 
     def of(self, image, pod):
         fits = [

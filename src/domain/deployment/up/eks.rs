@@ -723,6 +723,10 @@ impl Climb<'_> {
             }
             let address = format!("addon-{}", addon.name);
             let mut after = vec!["record".to_owned(), "cluster-active".to_owned()];
+            if addon.name == "amazon-cloudwatch-observability" {
+                // Its agent makes the group where there is none: to be kept for ever, and not ours.
+                after.push("logs-insights".to_owned());
+            }
             for of in addon.accounts.values() {
                 let role = of.address();
                 after.extend(
@@ -1224,6 +1228,11 @@ mod tests {
             assert!(nodes.contains(address), "nodes need {address}");
         }
         assert!(!nodes.contains("addon-coredns"), "DNS has pods, which need nodes");
+        let agent = before(&steps, "addon-amazon-cloudwatch-observability");
+        assert!(
+            agent.contains("logs-insights"),
+            "the agent makes the group that is not there"
+        );
         let release = before(&steps, "release");
         for address in [
             "nodes-active",
