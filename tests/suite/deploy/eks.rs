@@ -1,5 +1,6 @@
 //! Deployments on EKS, from nothing to a runner that is online and back: on the emulator of AWS, a real API server and real Helm.
 
+mod chart;
 mod time;
 mod upgrade;
 

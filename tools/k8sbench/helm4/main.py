@@ -75,6 +75,7 @@ def arguments():
     up.add_argument("--values", action="append", default=[])
     uninstall = commands.add_parser("uninstall", parents=[release])
     uninstall.add_argument("release")
+    uninstall.add_argument("--debug", action="store_true")
     rollback = commands.add_parser("rollback", parents=[release])
     rollback.add_argument("release")
     rollback.add_argument("revision", type=int)
