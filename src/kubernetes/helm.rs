@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -269,6 +270,17 @@ impl Run {
             }
         }
         Ok(status)
+    }
+
+    /// Asks it to end: it marks the release as failed, and ends.
+    pub fn end(&self) {
+        // What has ended meanwhile cannot be asked, and need not.
+        let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
+    /// Kills it where it was asked and does not end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
     }
 
     /// Returns what Helm said went wrong; what was killed does not say so itself.

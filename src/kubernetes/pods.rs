@@ -16,6 +16,19 @@ const RELEASE: &str = "meta.helm.sh/release-name";
 /// Lines of a log that are looked at.
 const LINES: usize = 60;
 
+/// Restarts after which a runner that ends again and again is not waited for.
+pub const RESTARTS: u32 = 3;
+
+/// What a registry says of an image that it will not have in a minute either.
+const IN_VAIN: [&str; 6] = [
+    "manifest unknown",
+    "not found",
+    "name unknown",
+    "denied",
+    "unauthorized",
+    "InvalidImageName",
+];
+
 /// What runs in the namespace of a deployment.
 #[derive(Clone, Debug, Default)]
 pub struct Running {
@@ -45,6 +58,17 @@ impl Running {
                     count("updatedReplicas") >= wanted && count("replicas") <= count("updatedReplicas");
                 seen && wanted > 0 && all_new && count("readyReplicas") >= wanted
             })
+    }
+
+    /// Returns a pod that will not come up whoever waits, and why: its image is not to be had, or it ends again and again.
+    pub fn hopeless(&self) -> Option<(String, String)> {
+        self.told().into_iter().filter(|pod| !pod.ready).find_map(|pod| {
+            let why = pod.why?;
+            let ends = why.contains("CrashLoopBackOff") && pod.restarts >= RESTARTS;
+            let pulls = why.contains("ImagePull") || why.contains("InvalidImageName");
+            let lasting = IN_VAIN.iter().any(|words| why.contains(words));
+            (ends || pulls && lasting).then_some((pod.name, why))
+        })
     }
 
     /// Says in one line what pods do.

@@ -47,8 +47,10 @@ const ABORT_SECONDS: u32 = 120;
 const HELM_SECONDS: u32 = 540;
 /// How often a run says that it is at work.
 const BEAT: Duration = Duration::from_secs(20);
-/// Restarts after which a runner that ends again and again is not waited for.
-const RESTARTS: u32 = 3;
+/// What is said of a Helm that was not let wait for nothing.
+const ENDED: &str = "Helm was ended";
+/// Seconds that Helm waits for a pod which will not come up, and that it may take to end when it is asked to.
+const IN_VAIN: i64 = 60;
 /// Seconds that a pod has to be ready for where its log says nothing that is known.
 const QUIET_SECONDS: i64 = 60;
 
@@ -59,6 +61,8 @@ pub struct Inside {
     program: PathBuf,
     /// Seconds after which a run of Helm that nobody was seen at is taken for gone.
     silence: i64,
+    /// Seconds after which Helm is not let wait for a pod that will not come up.
+    patience: i64,
     reached: Mutex<Option<(Cluster, Login)>>,
     helm: Mutex<Option<Helm>>,
     /// Why the release failed, while Helm goes back to what it was before.
@@ -74,6 +78,7 @@ impl Default for Inside {
         Self {
             program: PathBuf::from(helm::PROGRAM),
             silence: SILENCE,
+            patience: IN_VAIN,
             reached: Mutex::default(),
             helm: Mutex::default(),
             failed: Mutex::default(),
@@ -88,6 +93,10 @@ impl Default for Inside {
 struct Helm {
     run: Run,
     beaten: Instant,
+    /// The pod that it waits for in vain, and since when.
+    vain: Option<(String, Instant)>,
+    /// When it was asked to end, and why.
+    ended: Option<(Instant, String)>,
 }
 
 /// An upgrade that failed and is taken back.
@@ -363,11 +372,12 @@ impl Here<'_> {
 }
 
 impl Inside {
-    /// Takes a cluster that was reached otherwise, a Helm that is not in PATH, and other seconds of silence.
+    /// Takes a cluster that was reached otherwise, a Helm that is not in PATH, and other seconds of silence and of patience.
     pub fn at(cluster: Cluster, login: Login, program: PathBuf, silence: i64) -> Self {
         Self {
             program,
             silence,
+            patience: silence,
             reached: Mutex::new(Some((cluster, login))),
             ..Self::default()
         }
@@ -609,6 +619,8 @@ impl Inside {
         *helm = Some(Helm {
             run,
             beaten: Instant::now(),
+            vain: None,
+            ended: None,
         });
         Ok(())
     }
@@ -716,7 +728,10 @@ impl Inside {
                 Ok(Some(Ok(())))
             }
             Some(status) => {
-                let said = under_way.run.error(status);
+                let said = match &under_way.ended {
+                    Some((_, why)) => why.clone(),
+                    None => under_way.run.error(status),
+                };
                 *helm = None;
                 Ok(Some(Err(said)))
             }
@@ -737,7 +752,9 @@ impl Inside {
         match self.helm_ended(here).await? {
             Some(ended) => return self.installed(here, ended).await,
             None if self.helm.lock().await.is_some() => {
-                let summary = here.running().await?.summary();
+                let running = here.running().await?;
+                self.not_in_vain(&running).await;
+                let summary = running.summary();
                 return Ok(Sight::NotYet(match &*self.failed.lock().await {
                     Some(failed) => format!("Helm goes back to revision {}; {summary}", failed.revision),
                     None => summary,
@@ -763,6 +780,38 @@ impl Inside {
         }
         self.install(here, wanted).await?;
         Ok(Sight::NotYet("Helm installs the release".to_owned()))
+    }
+
+    /// Ends a Helm that waits for a pod which will not come up: it would wait all its time.
+    async fn not_in_vain(&self, running: &Running) {
+        let mut helm = self.helm.lock().await;
+        let Some(helm) = &mut *helm else { return };
+        let patience = Duration::from_secs(self.patience.unsigned_abs());
+        if let Some((since, _)) = &helm.ended {
+            if since.elapsed() > patience {
+                helm.run.kill();
+            }
+            return;
+        }
+        let waits_for = |name: &str| running.told().iter().any(|pod| pod.name == name && !pod.ready);
+        if let Some((name, _)) = &helm.vain
+            && !waits_for(name)
+        {
+            helm.vain = None;
+        }
+        // What a pod waits for is not in its words at every look.
+        if helm.vain.is_none()
+            && let Some((name, _)) = running.hopeless()
+        {
+            helm.vain = Some((name, Instant::now()));
+        }
+        if let Some((name, since)) = &helm.vain
+            && since.elapsed() > patience
+        {
+            let why = format!("{ENDED}, because pod {name} will not come up");
+            helm.run.end();
+            helm.ended = Some((Instant::now(), why));
+        }
     }
 
     /// Says how a run of Helm that installed, or went back because that failed, has ended.
@@ -802,7 +851,11 @@ impl Inside {
     /// Says why the release failed: Helm's words, and what the cluster knows.
     async fn cause(&self, here: &Here<'_>, why: &str) -> String {
         let secrets = self.secrets(here.scene).await;
-        let mut said = vec![format!("Helm says: {why}")];
+        let mut said = vec![if why.starts_with(ENDED) {
+            why.to_owned()
+        } else {
+            format!("Helm says: {why}")
+        }];
         if let Ok(running) = here.running().await {
             said.extend(pods::causes(&here.cluster, &here.eks.namespace, &running, &secrets).await);
         }
@@ -825,13 +878,9 @@ impl Inside {
             return Ok(Sight::NotYet("there is no release yet".to_owned()));
         }
         if !running.is_ready() {
-            let told = running.told();
-            let ends_again = told.iter().any(|pod| {
-                let why = pod.why.as_deref().unwrap_or_default();
-                pod.restarts >= RESTARTS && why.contains("CrashLoopBackOff")
-            });
             let summary = pods::mask(&running.summary(), &secrets);
-            if ends_again {
+            let ends_again = |(_, why): (String, String)| why.contains("CrashLoopBackOff");
+            if running.hopeless().is_some_and(ends_again) {
                 let causes = pods::causes(&here.cluster, namespace, &running, &secrets).await;
                 return Ok(Sight::Never(causes.join("; ")));
             }
