@@ -11,6 +11,7 @@ use super::super::witness::{mark, since};
 use super::super::world::{Ran, World};
 use super::Ground;
 use crate::bench::kubernetes::until;
+use crate::bench_proof::config;
 
 /// What EKS takes by itself, and what is one version above it.
 const FIRST: &str = "1.35";
@@ -469,6 +470,30 @@ fn jobs_that_take_too_long_leave_everything_as_it_was() {
         (ground.platform.job_state(next) == "success").then_some(())
     });
     let down = ground.down(&["--delete-storage"]);
+    assert_eq!(down.code, 0, "{down}");
+}
+
+/// Why the runner is drained before: EKS by itself takes what runs along.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_that_is_not_ours_loses_jobs() {
+    let Some(ground) = Ground::named("unasked") else {
+        return;
+    };
+    let up = ground.up(&[]);
+    assert_eq!(up.code, 0, "{up}");
+    ground.world.account.knobs(&json!({ "release": NEWER }));
+    let job = ground.job(120);
+    let eks = aws_sdk_eks::Client::new(&config(&ground.world.account).await);
+    let roll = eks.update_nodegroup_version().cluster_name("unasked");
+    let begun = roll.nodegroup_name("dataops-infra-unasked").send().await;
+    begun.expect("begins");
+    until("the job is lost", || {
+        (ground.platform.job_state(job) == "failed").then_some(())
+    });
+    // What somebody else did is no difference: their image is newer than what was asked for.
+    let again = ground.upgrade(&["--nodes"]);
+    assert_eq!(again.code, 0, "{again}");
+    let down = ground.down(&["--delete-storage", "--now"]);
     assert_eq!(down.code, 0, "{down}");
 }
 
