@@ -32,7 +32,8 @@ use crate::bench::{ended, program, root};
 const UBUNTU: &str = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
 const IMAGE: &str = "ami-00000000000024041";
 
-async fn config(account: &Account) -> SdkConfig {
+/// Returns how clients reach an account.
+pub async fn config(account: &Account) -> SdkConfig {
     config_as(account, "test").await
 }
 

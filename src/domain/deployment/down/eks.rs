@@ -94,7 +94,11 @@ impl Way<'_> {
         if seen.release.is_some() {
             if let (Some(seconds), false) = (self.removal.drain_seconds, seen.pods.is_empty()) {
                 let reason = "jobs finish, then the runner is unregistered";
-                let drain = ClusterOperation::Drain { seconds };
+                // No pod ends within no time; who does not wait for jobs has them aborted.
+                let drain = match seconds {
+                    0 => ClusterOperation::Abort,
+                    seconds => ClusterOperation::Drain { seconds },
+                };
                 self.steps
                     .within("drain", "runner", Action::Update, reason, &before, drain);
                 before.push("drain");

@@ -106,7 +106,7 @@ pub fn advice(finding: &str) -> Option<&'static str> {
              zones (--zones)"
         }
         "InsufficientFreeAddresses" | "EniLimitReached" | "IpNotAvailable" => {
-            "the subnets have too few free addresses: choose larger ones (--subnets)"
+            "the subnets have too few free addresses: free some, or make it in larger ones (--subnets)"
         }
         "AccessDenied" => {
             "a role lacks a permission or its trust: see what the message names, and run `up` again"

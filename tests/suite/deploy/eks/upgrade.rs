@@ -8,9 +8,10 @@ use dataops_infra::domain::export::iam::{Command as Of, Scope, rows};
 use serde_json::{Value, json};
 
 use super::super::witness::{mark, since};
-use super::super::world::Ran;
+use super::super::world::{Ran, World};
 use super::Ground;
 use crate::bench::kubernetes::until;
+use crate::bench_proof::config;
 
 /// What EKS takes by itself, and what is one version above it.
 const FIRST: &str = "1.35";
@@ -75,8 +76,8 @@ impl Ground {
     }
 }
 
-/// Runs the program and kills it at an event of a step.
-fn killed(mut command: Command, at: (&str, &str)) {
+/// Runs the program and kills it at the first event of a step that is meant; returns whether there was one.
+fn killed_where(mut command: Command, mut is_meant: impl FnMut(&str, &str) -> bool) -> bool {
     let mut child = command
         .args(["--log-format", "json"])
         .stdin(Stdio::null())
@@ -84,21 +85,30 @@ fn killed(mut command: Command, at: (&str, &str)) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("starts");
-    let mut seen = Vec::new();
+    let mut was_killed = false;
     for line in BufReader::new(child.stderr.take().expect("a pipe")).lines() {
         let line: Value = serde_json::from_str(&line.expect("text")).unwrap_or_default();
         let (Some(address), Some(event)) = (line["address"].as_str(), line["event"].as_str()) else {
             continue;
         };
-        seen.push(format!("{address} {event}"));
-        if (address, event) == at {
+        if is_meant(address, event) {
             child.kill().expect("killed");
+            was_killed = true;
             break;
         }
     }
     child.wait().expect("ended");
-    let last = format!("{} {}", at.0, at.1);
-    assert_eq!(seen.last(), Some(&last), "{seen:?}");
+    was_killed
+}
+
+/// Runs the program and kills it at an event of a step.
+fn killed(command: Command, at: (&str, &str)) {
+    let mut seen = Vec::new();
+    let was_killed = killed_where(command, |address, event| {
+        seen.push(format!("{address} {event}"));
+        (address, event) == at
+    });
+    assert!(was_killed, "there was no {at:?} in {seen:?}");
 }
 
 /// Returns the addresses of the steps of a run.
@@ -240,16 +250,58 @@ fn an_upgrade_that_was_killed_goes_on() {
     let before = ground.world.inventory();
     let up = ground.up(&[]);
     assert_eq!(up.code, 0, "{up}");
-    // Long enough for the next run to see that EKS is at it.
-    let times = json!({"cluster-update": 15.0, "addon-update": 0.5, "nodegroup-update": 15.0});
-    ground.world.account.knobs(&json!({ "times": times }));
     let upgrade = || ground.upgrade_command(&["--kubernetes-version", NEXT]);
     killed(upgrade(), ("record", "done"));
     let status = ground.run(&["status"], &[]);
     assert_eq!(status.json["status"], "unfinished", "{status}");
+
+    // What EKS gives up is named, and nothing is away meanwhile.
+    ground.world.account.knobs(&json!({"fail": {"cluster-update": {
+        "code": "InsufficientFreeAddresses", "message": "One or more subnets have too few free IP addresses", "times": 1,
+    }}}));
+    let failed = ground.upgrade(&["--kubernetes-version", NEXT]);
+    assert_eq!(failed.code, 1, "{failed}");
+    for part in [
+        "the upgrade to Kubernetes 1.36 is Failed: InsufficientFreeAddresses",
+        "free some",
+        "not begun: ",
+        "up eks --name broken-off",
+    ] {
+        assert!(failed.stderr.contains(part), "{part}: {failed}");
+    }
+    assert_eq!(ground.versions().0, FIRST);
+    let job = ground.job(1);
+    until("the runner works", || {
+        (ground.platform.job_state(job) == "success").then_some(())
+    });
+
+    // Long enough for the next run to see that EKS is at it.
+    let times = json!({"cluster-update": 15.0, "addon-update": 0.5, "nodegroup-update": 15.0});
+    ground.world.account.knobs(&json!({ "times": times }));
+    for at in [("cluster-version", "waiting"), ("cluster-settled", "waiting")] {
+        killed(upgrade(), at);
+    }
+    ground
+        .world
+        .account
+        .knobs(&json!({"fail": {"addon-update/kube-proxy": {
+            "code": "ConfigurationConflict", "message": "Conflicts found when trying to apply", "times": 1,
+        }}}));
+    let failed = ground.upgrade(&["--kubernetes-version", NEXT]);
+    assert_eq!(failed.code, 1, "{failed}");
+    for part in [
+        "the change of add-on kube-proxy is Failed: ConfigurationConflict",
+        "take their change away",
+    ] {
+        assert!(failed.stderr.contains(part), "{part}: {failed}");
+    }
+    let (cluster, nodes, _) = ground.versions();
+    assert_eq!(
+        (cluster.as_str(), nodes.as_str()),
+        (NEXT, FIRST),
+        "no node before the add-ons"
+    );
     for at in [
-        ("cluster-version", "waiting"),
-        ("cluster-settled", "waiting"),
         ("addon-kube-proxy", "started"),
         ("runner-drain", "done"),
         ("nodes-replaced", "waiting"),
@@ -419,4 +471,88 @@ fn jobs_that_take_too_long_leave_everything_as_it_was() {
     });
     let down = ground.down(&["--delete-storage"]);
     assert_eq!(down.code, 0, "{down}");
+}
+
+/// Why the runner is drained before: EKS by itself takes what runs along.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_that_is_not_ours_loses_jobs() {
+    let Some(ground) = Ground::named("unasked") else {
+        return;
+    };
+    let up = ground.up(&[]);
+    assert_eq!(up.code, 0, "{up}");
+    ground.world.account.knobs(&json!({ "release": NEWER }));
+    let job = ground.job(120);
+    let eks = aws_sdk_eks::Client::new(&config(&ground.world.account).await);
+    let roll = eks.update_nodegroup_version().cluster_name("unasked");
+    let begun = roll.nodegroup_name("dataops-infra-unasked").send().await;
+    begun.expect("begins");
+    until("the job is lost", || {
+        (ground.platform.job_state(job) == "failed").then_some(())
+    });
+    // What somebody else did is no difference: their image is newer than what was asked for.
+    let again = ground.upgrade(&["--nodes"]);
+    assert_eq!(again.code, 0, "{again}");
+    let down = ground.down(&["--delete-storage", "--now"]);
+    assert_eq!(down.code, 0, "{down}");
+}
+
+#[test]
+fn hosts_have_no_kubernetes_to_upgrade() {
+    let Some(world) = World::open() else {
+        return;
+    };
+    let run = |args: &[&str]| world.start(world.command(&["upgrade"], args)).ended();
+    let none = run(&["--nodes", "--yes"]);
+    assert_eq!(none.code, 3, "{none}");
+    assert!(none.stderr.contains("there is no deployment"), "{none}");
+    let up = world.up(&[]);
+    assert_eq!(up.code, 0, "{up}");
+    for args in [["--nodes", "--yes"], ["--kubernetes-version=1.36", "--yes"]] {
+        let refused = run(&args);
+        assert_eq!(refused.code, 3, "{refused}");
+        assert!(refused.stderr.contains("is on EC2"), "{refused}");
+    }
+}
+
+/// Every run is killed at the first beginning or end of a step at which none was before, until one comes to its end.
+#[test]
+fn an_upgrade_that_is_killed_everywhere_goes_on() {
+    if !std::env::var("DATAOPS_INFRA_SWEEP").is_ok_and(|value| value == "whole") {
+        return;
+    }
+    let Some(ground) = Ground::named("swept-up") else {
+        return;
+    };
+    let before = ground.world.inventory();
+    let up = ground.up(&[]);
+    assert_eq!(up.code, 0, "{up}");
+    let times = json!({"cluster-update": 1.0, "addon-update": 0.5, "nodegroup-update": 1.5});
+    ground.world.account.knobs(&json!({ "times": times }));
+    let mut known = BTreeSet::new();
+    while killed_where(
+        ground.upgrade_command(&["--kubernetes-version", NEXT]),
+        |address, event| ["started", "done"].contains(&event) && known.insert(format!("{address} {event}")),
+    ) {}
+    for address in [
+        "record",
+        "cluster-version",
+        "runner-drain",
+        "nodes-replaced",
+        "runner-return",
+        "record-settled",
+    ] {
+        for event in ["started", "done"] {
+            assert!(
+                known.contains(&format!("{address} {event}")),
+                "{address} {event}: {known:?}"
+            );
+        }
+    }
+    let (cluster, nodes, _) = ground.versions();
+    assert_eq!((cluster.as_str(), nodes.as_str()), (NEXT, NEXT), "{known:?}");
+    ground.is_settled();
+    let down = ground.down(&["--delete-storage"]);
+    assert_eq!(down.code, 0, "{down}");
+    assert_eq!(ground.world.inventory(), before);
 }
