@@ -500,6 +500,35 @@ pub fn facts(instance: &Instance) -> BTreeMap<&'static str, String> {
     facts
 }
 
+impl Deployed {
+    /// Takes what is pending off the record.
+    ///
+    /// The record is read first: hours may have passed, and who removes the deployment meanwhile has said so in it.
+    async fn settle(&self) -> Result<(), CallError> {
+        let name = self.name().record();
+        let refused = |cause: &str| CallError::Refused {
+            action: parameter::PUT,
+            why: Refusal::Other,
+            cause: cause.to_owned(),
+        };
+        let read = parameter::read(&self.clients, std::slice::from_ref(&name), false).await?;
+        let read = read.get(&name).ok_or_else(|| refused(RECORD_GONE))?;
+        let record =
+            Record::read(self.name(), &read.value).map_err(|unreadable| refused(&unreadable.to_string()))?;
+        if record.generation != self.record.generation || record.phase != Phase::Present {
+            return Err(refused("another run removes the deployment"));
+        }
+        if record.pending.is_none() {
+            return Ok(());
+        }
+        let settled = Record {
+            pending: None,
+            ..record
+        };
+        parameter::overwrite(&self.clients, &name, &settled.text(), false, read.version).await
+    }
+}
+
 impl Cloud for Deployed {
     async fn perform(&self, operation: &Operation, ids: &Ids) -> Result<Done, CallError> {
         let clients = &self.clients;
@@ -512,6 +541,7 @@ impl Cloud for Deployed {
             Operation::UpdateRecord(record, version) => {
                 parameter::overwrite(clients, &name.record(), &record.text(), false, *version).await?;
             }
+            Operation::Settle => self.settle().await?,
             Operation::DeleteRecord => parameter::delete(clients, &name.record()).await?,
             Operation::CreateReport(host) => {
                 let tags = self.tags(&host.address("report"));

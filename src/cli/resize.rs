@@ -14,7 +14,9 @@ For another type the runner finishes its jobs, the host is stopped, changed and
 started, and waited for until its runner is online; several hosts one after the
 other. A disk grows while it is in use, and its file system with it; it never
 shrinks, and AWS changes a volume once in six hours. The number of jobs at once
-stays: `up --concurrency` changes it.
+stays: `up --concurrency` changes it. On EKS another disk means other nodes: the
+runner finishes its jobs, EKS replaces the nodes one after the other, and the
+runner comes back; a node group keeps its types.
 
 Exit codes: 0 done or nothing to change, 1 a step failed, 2 wrong input, 3
 refused: no such deployment, the type is not offered there, a disk would shrink,

@@ -1,4 +1,4 @@
-//! `dataops-infra upgrade`: another version of the runner, blue/green.
+//! `dataops-infra upgrade`: another version of the runner, blue/green; on EKS of Kubernetes and of the nodes' image.
 
 use super::deployment::args::WhichArgs;
 use super::outcome::{Context, Ending};
@@ -9,6 +9,8 @@ Examples:
   dataops-infra upgrade --name dataops-runner-london --runner-version latest --yes --output json
   dataops-infra upgrade --name dataops-runner-london --runner-version latest-next --trial
   dataops-infra upgrade --name dataops-runner-london --rollback    while both runners are there
+  dataops-infra upgrade --name dataops-runner-eks --kubernetes-version 1.35
+  dataops-infra upgrade --name dataops-runner-eks --nodes    the newest image for the nodes
 
 A second runner of the new image is put beside the first, registered, and
 watched until it asks for jobs; if it does not, it is removed and the first goes
@@ -19,9 +21,18 @@ token that begins with glrt- tags are the platform's, and it takes jobs at once.
 Interrupted at any moment and run again, it goes on. Back after that: upgrade to
 the former version.
 
+On EKS, --kubernetes-version upgrades the control plane by one minor version,
+then the add-ons, then the nodes; --nodes replaces the nodes by such of the
+newest image of their version, which is due about once a month, and brings those
+in an adopted cluster to its version. EKS does not wait for jobs while it
+replaces nodes, so the runner finishes its jobs first, takes none meanwhile, and
+comes back after. Nothing goes down a version. The same command, or `up eks`,
+goes on with what was interrupted.
+
 Exit codes: 0 done or nothing to change, 1 a step failed, 2 wrong input, 3
-refused: no such deployment, another upgrade is not finished, not confirmed, 5
-AWS could not be read.";
+refused: no such deployment, another upgrade is not finished, EKS found what is
+in the way, not confirmed, 4 done and something else differs, 5 AWS could not be
+read.";
 
 /// Arguments of `upgrade`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +42,7 @@ pub struct UpgradeArgs {
     #[command(flatten)]
     pub which: WhichArgs,
     /// Tag of the runner's image: latest, latest-next or another.
-    #[arg(long, value_name = "TAG", required_unless_present = "rollback")]
+    #[arg(long, value_name = "TAG", required_unless_present_any = ["rollback", "kubernetes_version", "nodes"])]
     pub runner_version: Option<String>,
     /// Take the second runner of an unfinished upgrade away, and let the first go on.
     #[arg(long, conflicts_with_all = ["runner_version", "trial"])]
@@ -39,6 +50,16 @@ pub struct UpgradeArgs {
     /// Stop when both runners are there; the same command without this goes on.
     #[arg(long)]
     pub trial: bool,
+    /// Upgrade Kubernetes to this version: control plane, add-ons and nodes.
+    #[arg(long, value_name = "VERSION", help_heading = "EKS",
+          conflicts_with_all = ["runner_version", "rollback", "trial", "nodes"])]
+    pub kubernetes_version: Option<String>,
+    /// Replace the nodes by such of the newest image of their version of Kubernetes.
+    #[arg(long, help_heading = "EKS", conflicts_with_all = ["runner_version", "rollback", "trial"])]
+    pub nodes: bool,
+    /// Upgrade Kubernetes although EKS found what the new version breaks.
+    #[arg(long, help_heading = "EKS", requires = "kubernetes_version")]
+    pub ignore_insights: bool,
     /// How long jobs may take.
     #[command(flatten)]
     pub jobs: JobArgs,

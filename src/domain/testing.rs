@@ -2,6 +2,9 @@
 
 use super::deployment::eks::addons;
 use super::deployment::eks::spec::{Autoscaler, Chart, Eks, Endpoint, Job, Storage, StorageMode};
+use super::deployment::name::Name;
+use super::deployment::owner::Generation;
+use super::deployment::record::{Phase, Record, SCHEMA};
 use super::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Subnet, Token};
 use super::profile::{Profile, builtin};
 
@@ -82,12 +85,29 @@ pub fn eks_spec() -> Spec {
     }
 }
 
+/// Returns the record of the deployment `abc` on EKS.
+pub fn eks_record() -> Record {
+    Record {
+        schema: SCHEMA.to_owned(),
+        name: Name::new("abc").expect("sound"),
+        generation: Generation::from_bytes([1; 8]),
+        made_by: String::new(),
+        created_at: String::new(),
+        phase: Phase::Present,
+        lease: None,
+        pending: None,
+        launches: std::collections::BTreeMap::new(),
+        spec: eks_spec(),
+    }
+}
+
 /// Returns a cluster of the deployment `abc`, with everything that there can be of ours.
 pub fn eks() -> Eks {
     Eks {
         cluster: "abc".to_owned(),
         adopted: false,
         version: "1.34".to_owned(),
+        release: None,
         min_nodes: 2,
         max_nodes: 4,
         endpoint: Endpoint::default(),

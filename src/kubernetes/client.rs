@@ -2,18 +2,22 @@
 //!
 //! Objects are JSON, as the server has them: what is applied is made in `domain`, what is read is judged there.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
+use http::Uri;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::core::Status;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::object::query;
 use crate::domain::call::{CallError, Refusal};
 use crate::domain::deployment::secret::Secret;
 
@@ -81,18 +85,61 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// Whether an address is on this machine: proxies are not asked for it, by Helm neither
+/// (<https://pkg.go.dev/net/http#ProxyFromEnvironment>).
+fn is_here(address: &Uri) -> bool {
+    let host = address.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Returns the proxy by which an address is reached, with user and password as the environment has them.
+fn proxy(proxies: &Matcher, address: &Uri) -> Option<Uri> {
+    let found = proxies.intercept(address)?;
+    let uri = found.uri();
+    let login = found
+        .basic_auth()
+        .and_then(|basic| STANDARD.decode(basic.to_str().ok()?.strip_prefix("Basic ")?).ok())
+        .and_then(|login| String::from_utf8(login).ok());
+    let Some((user, password)) = login.as_deref().and_then(|login| login.split_once(':')) else {
+        return Some(uri.clone());
+    };
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    let (user, password) = (query(user), query(password));
+    format!("{scheme}://{user}:{password}@{authority}").parse().ok()
+}
+
 impl Cluster {
-    /// Takes the address of the API server and its authority, base 64 of PEM; nothing is called yet.
+    /// Takes the address of the API server and its authority, base 64 of PEM; nothing is called yet. A proxy that the environment
+    /// names is used, as AWS's SDKs and Helm do.
     ///
     /// # Errors
     ///
     /// The address or the authority cannot be read.
     pub fn new(endpoint: &str, authority: &str, sign: Sign) -> Result<Self, CallError> {
+        let proxies = Matcher::from_env();
+        Self::by(endpoint, authority, sign, |address| {
+            (!is_here(address)).then(|| proxy(&proxies, address)).flatten()
+        })
+    }
+
+    /// Takes what `new` takes, and which proxy an address is reached by.
+    ///
+    /// # Errors
+    ///
+    /// The address or the authority cannot be read.
+    pub fn by(
+        endpoint: &str,
+        authority: &str,
+        sign: Sign,
+        proxy: impl Fn(&Uri) -> Option<Uri>,
+    ) -> Result<Self, CallError> {
         let wrong = |cause: String| CallError::Malformed { action: READ, cause };
-        let address: http::Uri = endpoint
+        let address: Uri = endpoint
             .parse()
             .map_err(|error| wrong(format!("the cluster's endpoint `{endpoint}`: {error}")))?;
+        let proxy = proxy(&address);
         let mut config = kube::Config::new(address);
+        config.proxy_url = proxy;
         config.root_cert = Some(certificates(authority).map_err(wrong)?);
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(ANSWER);
@@ -318,6 +365,36 @@ fn said(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_is_used_as_the_environment_says() {
+        let proxies = Matcher::builder()
+            .https("http://user:p%40ss@proxy.example:3128")
+            .no("inner.example,10.0.0.0/8")
+            .build();
+        let of = |address: &str| proxy(&proxies, &address.parse().expect("an address"));
+        assert_eq!(
+            of("https://abc.eks.amazonaws.com").expect("a proxy"),
+            "http://user:p%40ss@proxy.example:3128"
+        );
+        assert_eq!(of("https://api.inner.example"), None);
+        assert_eq!(of("https://10.1.2.3:443"), None);
+        let plain = Matcher::builder().https("proxy.example:3128").build();
+        let found = proxy(&plain, &"https://a.example".parse().expect("an address")).expect("a proxy");
+        assert_eq!(
+            found.authority().map(http::uri::Authority::as_str),
+            Some("proxy.example:3128")
+        );
+        for (address, here) in [
+            ("https://127.0.0.1:6443", true),
+            ("https://[::1]:6443", true),
+            ("https://localhost", true),
+            ("https://10.0.0.1", false),
+            ("https://localhost.example", false),
+        ] {
+            assert_eq!(is_here(&address.parse().expect("an address")), here, "{address}");
+        }
+    }
     use serde_json::json;
 
     fn status(value: Value) -> Status {

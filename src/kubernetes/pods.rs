@@ -253,15 +253,13 @@ pub async fn causes(
             mask(&said, secrets)
         });
     let mut said = join_all(asked).await;
-    if running.pods.is_empty() {
-        said.extend(running.why_no_pods().map(|why| mask(&why, secrets)));
-    }
+    said.extend(running.why_no_pods().map(|why| mask(&why, secrets)));
     said
 }
 
-/// Returns reason and message of the newest warning about a pod.
-async fn warning(cluster: &Cluster, namespace: &str, pod: &str) -> Option<(String, String)> {
-    let filter = query(&format!("involvedObject.name={pod},type=Warning"));
+/// Returns reason and message of the newest warning about a pod, or something else of that name.
+pub async fn warning(cluster: &Cluster, namespace: &str, name: &str) -> Option<(String, String)> {
+    let filter = query(&format!("involvedObject.name={name},type=Warning"));
     let events = list("v1", "Event", Some(namespace));
     let mut events = all(cluster, &events, &format!("fieldSelector={filter}"))
         .await

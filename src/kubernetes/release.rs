@@ -98,6 +98,18 @@ pub async fn newest(cluster: &Cluster, namespace: &str, name: &str) -> Result<Op
     Ok(Some(release))
 }
 
+/// Returns the newest revision that was deployed; none: none ever was.
+///
+/// # Errors
+///
+/// The server does not answer, or refuses.
+pub async fn deployed(cluster: &Cluster, namespace: &str, name: &str) -> Result<Option<u32>, CallError> {
+    let revisions = secrets(cluster, namespace, name).await?;
+    let mut newest_first = revisions.iter().rev();
+    let found = newest_first.find(|secret| secret["metadata"]["labels"]["status"] == "deployed");
+    Ok(found.map(revision))
+}
+
 /// Reads the secrets of a release without what is in them, the newest last.
 async fn secrets(cluster: &Cluster, namespace: &str, name: &str) -> Result<Vec<Value>, CallError> {
     let selector = query(&format!("owner=helm,name={name}"));

@@ -618,14 +618,26 @@ async fn changes_are_waited_for() {
         .account
         .rule(Rule::on("eks:UpdateClusterVersion").lose().times(1));
     world
-        .step("version", EksOperation::UpdateVersion { version })
+        .step(
+            "version",
+            EksOperation::UpdateVersion {
+                version,
+                force: false,
+            },
+        )
         .await;
     world
         .step("limits", EksOperation::ScaleNodeGroup { min: 2, max: 5 })
         .await;
     let version = Some("1.35".to_owned());
     world
-        .step("nodes", EksOperation::UpdateNodeGroup { version })
+        .step(
+            "nodes",
+            EksOperation::UpdateNodeGroup {
+                version,
+                release: None,
+            },
+        )
         .await;
     let observed = world.observed().await;
     let cluster = observed.cluster.expect("a cluster").it;
@@ -657,14 +669,39 @@ async fn changes_are_waited_for() {
 
     let failure =
         json!({ "nodegroup-update": { "code": "PodEvictionFailure", "message": "Reached max retries" } });
-    world.account.knobs(&json!({ "fail": failure }));
-    match world
-        .try_step("nodes", EksOperation::UpdateNodeGroup { version: None })
+    world
+        .account
+        .knobs(&json!({ "fail": failure, "release": "20260510" }));
+    let newest = eks_preflight::release(&world.clients, "1.35", false)
         .await
-    {
+        .expect("a release");
+    assert!(
+        newest.starts_with("1.35.") && newest.ends_with("-20260510"),
+        "{newest}"
+    );
+    let patched = EksOperation::UpdateNodeGroup {
+        version: None,
+        release: Some(newest.clone()),
+    };
+    match world.try_step("nodes", patched.clone()).await {
         Err(Failed::Never(why)) => assert!(why.contains("PodEvictionFailure: Reached max retries"), "{why}"),
         other => panic!("{other:?}"),
     }
+    // The answer is lost and the change fails: that the group is active again is no success.
+    world
+        .account
+        .rule(Rule::on("eks:UpdateNodegroupVersion").lose().times(1));
+    match world.try_step("nodes", patched.clone()).await {
+        Err(Failed::Never(why)) => assert!(why.contains("did not come about"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let failure = json!({ "nodegroup-update": null });
+    world.account.knobs(&json!({ "fail": failure }));
+    world.step("nodes", patched.clone()).await;
+    // Again it is nothing: what there is, is what is wanted.
+    world.step("nodes", patched).await;
+    let group = world.observed().await.node_group.expect("a node group").it;
+    assert_eq!(group.release_version, newest);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use super::tree::{files, root};
 const OPERATIONS: &[(&str, &[&str])] = &[
     ("CreateRecord", &["ssm:PutParameter"]),
     ("UpdateRecord", &["ssm:PutParameter"]),
+    ("Settle", &["ssm:PutParameter"]),
     ("DeleteRecord", &["ssm:DeleteParameter"]),
     ("CreateReport", &["ssm:PutParameter"]),
     ("DeleteReport", &["ssm:DeleteParameter"]),

@@ -123,22 +123,14 @@ pub async fn create(scene: &Scene<'_>, eks: &Eks, addon: &AddonSpec, ids: &Ids) 
 }
 
 /// Changes version or settings; returns the change that EKS carries out.
+///
+/// What somebody set in the cluster stays as it is (`PRESERVE`), and where we say nothing of settings those of before do.
 pub async fn update(
     scene: &Scene<'_>,
     eks: &Eks,
     addon: &AddonSpec,
     ids: &Ids,
 ) -> Result<Option<String>, CallError> {
-    let conflicts = if eks.adopted {
-        ResolveConflicts::Preserve
-    } else {
-        ResolveConflicts::Overwrite
-    };
-    // Settings that are left out would be those of before.
-    let settings = addon
-        .configuration
-        .as_ref()
-        .map_or_else(|| "{}".to_owned(), ToString::to_string);
     let answer = scene
         .clients
         .eks
@@ -146,9 +138,9 @@ pub async fn update(
         .cluster_name(&eks.cluster)
         .addon_name(&addon.name)
         .addon_version(&addon.version)
-        .configuration_values(settings)
+        .set_configuration_values(addon.configuration.as_ref().map(ToString::to_string))
         .set_pod_identity_associations(identities(scene, addon, ids, UPDATE)?)
-        .resolve_conflicts(conflicts)
+        .resolve_conflicts(ResolveConflicts::Preserve)
         .send()
         .await
         .map_err(|error| classify(UPDATE, &error))?;

@@ -244,13 +244,20 @@ pub fn is_as_wanted(cluster: &Cluster, eks: &Eks, part: Part) -> bool {
     }
 }
 
-/// Upgrades the control plane; returns the change that EKS carries out.
-pub async fn upgrade(clients: &Clients, name: &str, version: &str) -> Result<Option<String>, CallError> {
+/// Upgrades the control plane, also where EKS's own checks say that the cluster is not ready; returns the change that EKS carries
+/// out.
+pub async fn upgrade(
+    clients: &Clients,
+    name: &str,
+    version: &str,
+    force: bool,
+) -> Result<Option<String>, CallError> {
     let answer = clients
         .eks
         .update_cluster_version()
         .name(name)
         .version(version)
+        .set_force(force.then_some(true))
         .send()
         .await
         .map_err(|error| classify(VERSION, &error))?;

@@ -15,10 +15,12 @@ use crate::aws::error::{CallError, Refusal, classify};
 use crate::aws::parameter;
 use crate::domain::deployment::eks::objects;
 use crate::domain::deployment::eks::observed::{self, Objects};
-use crate::domain::deployment::eks::operation::{ClusterOperation, Holds, Object, ReleaseSpec};
+use crate::domain::deployment::eks::operation::{
+    ClusterOperation, Holds, Object, ROLLBACK_SECONDS, ReleaseSpec,
+};
 use crate::domain::deployment::eks::secret::{self, Data};
 use crate::domain::deployment::eks::spec::Eks;
-use crate::domain::deployment::eks::values::{TokenKind, token_values};
+use crate::domain::deployment::eks::values::{Described, TokenKind, token_values};
 use crate::domain::deployment::name::Place;
 use crate::domain::deployment::record::Record;
 use crate::domain::deployment::secret::Secret;
@@ -39,6 +41,8 @@ pub const GET_SECRET: &str = "secretsmanager:GetSecretValue";
 /// Runs Helm.
 pub const HELM: &str = "helm";
 
+/// Seconds that a runner and jobs may take to end that are aborted.
+const ABORT_SECONDS: u32 = 120;
 /// Seconds that Helm may take for what removes or goes back.
 const HELM_SECONDS: u32 = 540;
 /// How often a run says that it is at work.
@@ -57,6 +61,8 @@ pub struct Inside {
     silence: i64,
     reached: Mutex<Option<(Cluster, Login)>>,
     helm: Mutex<Option<Helm>>,
+    /// Why the release failed, while Helm goes back to what it was before.
+    failed: Mutex<Option<Failed>>,
     /// When the runner was told to take no more jobs.
     drained: Mutex<Option<Instant>>,
     /// The runner's token, so that it is told nowhere.
@@ -70,6 +76,7 @@ impl Default for Inside {
             silence: SILENCE,
             reached: Mutex::default(),
             helm: Mutex::default(),
+            failed: Mutex::default(),
             drained: Mutex::default(),
             token: Mutex::default(),
         }
@@ -81,6 +88,14 @@ impl Default for Inside {
 struct Helm {
     run: Run,
     beaten: Instant,
+}
+
+/// An upgrade that failed and is taken back.
+#[derive(Debug)]
+struct Failed {
+    why: String,
+    /// The revision that Helm goes back to.
+    revision: u32,
 }
 
 /// Returns how to sign in to a cluster.
@@ -339,10 +354,11 @@ impl Here<'_> {
     }
 
     /// Whether the release is as it shall be.
-    async fn is_deployed(&self, wanted: &ReleaseSpec) -> Result<bool, CallError> {
+    async fn is_deployed(&self, should: &Described) -> Result<bool, CallError> {
         let newest = release::newest(&self.cluster, &self.eks.namespace, &self.release()).await?;
-        Ok(newest
-            .is_some_and(|there| there.status == "deployed" && there.description.ends_with(&wanted.digest)))
+        Ok(newest.is_some_and(|there| {
+            there.status == "deployed" && Described::read(&there.description).as_ref() == Some(should)
+        }))
     }
 }
 
@@ -440,7 +456,7 @@ impl Inside {
                     ..Done::default()
                 })
             }
-            ClusterOperation::WaitRunner => Ok(Done::default()),
+            ClusterOperation::WaitRunner | ClusterOperation::WaitClaim(_) => Ok(Done::default()),
             ClusterOperation::Drain { .. } => {
                 let running = here.running().await?;
                 for workload in &running.workloads {
@@ -448,6 +464,24 @@ impl Inside {
                 }
                 let mut drained = self.drained.lock().await;
                 drained.get_or_insert_with(Instant::now);
+                Ok(Done::default())
+            }
+            ClusterOperation::Abort => {
+                let running = here.running().await?;
+                for workload in &running.workloads {
+                    scale::stop(&here.cluster, workload).await?;
+                }
+                for pod in running.jobs.iter().chain(&running.pods) {
+                    let mut pod = pod.clone();
+                    // Objects in a list do not say what they are.
+                    pod["apiVersion"] = json!("v1");
+                    pod["kind"] = json!("Pod");
+                    object::delete_within(&here.cluster, &pod, Some(ABORT_SECONDS / 4)).await?;
+                }
+                Ok(Done::default())
+            }
+            ClusterOperation::Start => {
+                self.give_back(&here).await?;
                 Ok(Done::default())
             }
             ClusterOperation::Uninstall => {
@@ -460,15 +494,6 @@ impl Inside {
                     )
                     .await?;
                 }
-                Ok(Done::default())
-            }
-            ClusterOperation::Rollback { revision } => {
-                self.give_back(&here).await?;
-                let task = Task::Rollback {
-                    revision: *revision,
-                    seconds: HELM_SECONDS,
-                };
-                self.begin(&here, &task).await?;
                 Ok(Done::default())
             }
             ClusterOperation::DeleteLoadBalancers => {
@@ -529,15 +554,24 @@ impl Inside {
         self.give_back(here).await?;
         let record = here.scene.record;
         let token = self.token(here.scene).await?;
-        let digest = secret::digest(&record.name.token_secret(), &secret::token(&token));
-        let by_token = token_values(record, TokenKind::of(token.reveal()), &digest);
+        let should = self.described(here.scene, wanted).await?;
+        let by_token = token_values(record, TokenKind::of(token.reveal()), &should.token);
         let task = Task::Upgrade {
             chart: &here.eks.chart,
             values: vec![wanted.values.clone(), by_token],
-            description: format!("dataops-infra {}", wanted.digest),
+            description: should.to_string(),
             seconds: wanted.seconds,
         };
         self.begin(here, &task).await
+    }
+
+    /// Returns what the release shall be described with.
+    async fn described(&self, scene: &Scene<'_>, wanted: &ReleaseSpec) -> Result<Described, CallError> {
+        let token = secret::token(&self.token(scene).await?);
+        Ok(Described {
+            release: wanted.digest.clone(),
+            token: secret::digest(&scene.record.name.token_secret(), &token),
+        })
     }
 
     /// Gives Helm back what was taken from it to stop the runner.
@@ -602,7 +636,14 @@ impl Inside {
                     _ => Found::Absent,
                 })
             }
-            ClusterOperation::Release(wanted) if here.is_deployed(wanted).await? => Ok(Found::Ours(None)),
+            ClusterOperation::Release(wanted) => {
+                let should = self.described(scene, wanted).await?;
+                Ok(if here.is_deployed(&should).await? {
+                    Found::Ours(None)
+                } else {
+                    Found::Absent
+                })
+            }
             // The rest can be done again without harm.
             _ => Ok(Found::Absent),
         }
@@ -621,7 +662,7 @@ impl Inside {
     ) -> Result<Sight, CallError> {
         let here = self.here(scene).await?;
         match operation {
-            ClusterOperation::Apply(_) | ClusterOperation::ApplySecret { .. } => {
+            ClusterOperation::Apply(_) | ClusterOperation::ApplySecret { .. } | ClusterOperation::Start => {
                 Ok(Sight::Come(Done::default()))
             }
             ClusterOperation::Delete(object) => {
@@ -643,16 +684,10 @@ impl Inside {
                     here.running().await?.summary()
                 ))),
             },
-            ClusterOperation::Rollback { revision } => match self.helm_ended(&here).await? {
-                Some(Ok(())) => Ok(Sight::Come(Done::default())),
-                Some(Err(why)) => Ok(Sight::Never(self.cause(&here, &why).await)),
-                None => Ok(Sight::NotYet(format!(
-                    "Helm goes back to revision {revision}; {}",
-                    here.running().await?.summary()
-                ))),
-            },
             ClusterOperation::WaitRunner => self.online(&here).await,
+            ClusterOperation::WaitClaim(object) => bound(&here, &Spot::of(&object.manifest)).await,
             ClusterOperation::Drain { seconds } => self.drained(&here, *seconds).await,
+            ClusterOperation::Abort => self.drained(&here, ABORT_SECONDS).await,
             ClusterOperation::DeleteLoadBalancers => {
                 let left = teardown::balanced(&here.cluster).await?;
                 Ok(gone(&left))
@@ -700,10 +735,13 @@ impl Inside {
 
     async fn released(&self, here: &Here<'_>, wanted: &ReleaseSpec) -> Result<Sight, CallError> {
         match self.helm_ended(here).await? {
-            Some(Ok(())) => return Ok(Sight::Come(Done::default())),
-            Some(Err(why)) => return Ok(Sight::Never(self.cause(here, &why).await)),
+            Some(ended) => return self.installed(here, ended).await,
             None if self.helm.lock().await.is_some() => {
-                return Ok(Sight::NotYet(here.running().await?.summary()));
+                let summary = here.running().await?.summary();
+                return Ok(Sight::NotYet(match &*self.failed.lock().await {
+                    Some(failed) => format!("Helm goes back to revision {}; {summary}", failed.revision),
+                    None => summary,
+                }));
             }
             None => {}
         }
@@ -719,11 +757,46 @@ impl Inside {
                 here.running().await?.summary()
             )));
         }
-        if here.is_deployed(wanted).await? {
+        let should = self.described(here.scene, wanted).await?;
+        if here.is_deployed(&should).await? {
             return Ok(Sight::Come(Done::default()));
         }
         self.install(here, wanted).await?;
         Ok(Sight::NotYet("Helm installs the release".to_owned()))
+    }
+
+    /// Says how a run of Helm that installed, or went back because that failed, has ended.
+    ///
+    /// An upgrade that fails is taken back, as far as there is a revision that was deployed: pods of a failed one would be tried for ever.
+    async fn installed(&self, here: &Here<'_>, ended: Result<(), String>) -> Result<Sight, CallError> {
+        let before = self.failed.lock().await.take();
+        let (why, before) = match (ended, before) {
+            (Ok(()), None) => return Ok(Sight::Come(Done::default())),
+            (Ok(()), Some(Failed { why, revision })) => {
+                return Ok(Sight::Never(format!(
+                    "{why}; the release is back at revision {revision}, and its runner goes on"
+                )));
+            }
+            (Err(also), Some(Failed { why, revision })) => {
+                return Ok(Sight::Never(format!(
+                    "{why}; going back to revision {revision} failed too: {also}"
+                )));
+            }
+            (Err(why), None) => {
+                let before = release::deployed(&here.cluster, &here.eks.namespace, &here.release()).await?;
+                (self.cause(here, &why).await, before)
+            }
+        };
+        let Some(revision) = before else {
+            return Ok(Sight::Never(why));
+        };
+        let task = Task::Rollback {
+            revision,
+            seconds: ROLLBACK_SECONDS,
+        };
+        self.begin(here, &task).await?;
+        *self.failed.lock().await = Some(Failed { why, revision });
+        Ok(Sight::NotYet(format!("Helm goes back to revision {revision}")))
     }
 
     /// Says why the release failed: Helm's words, and what the cluster knows.
@@ -855,6 +928,22 @@ fn ready_since(pod: &Value) -> i64 {
                 .ok()
         })
         .map_or(0, jiff::Timestamp::as_second)
+}
+
+/// Looks whether a claim has its volume.
+async fn bound(here: &Here<'_>, spot: &Spot) -> Result<Sight, CallError> {
+    let Some(claim) = object::read(&here.cluster, spot).await? else {
+        return Ok(Sight::NotYet(format!("{spot} is not there")));
+    };
+    if objects::is_bound(&claim) {
+        return Ok(Sight::Come(Done::default()));
+    }
+    let phase = claim["status"]["phase"].as_str().unwrap_or("Pending");
+    let mut said = format!("{spot} is {phase}");
+    if let Some((reason, message)) = pods::warning(&here.cluster, &here.eks.namespace, &spot.name).await {
+        said += &format!("; the cluster says: {reason}: {message}");
+    }
+    Ok(Sight::NotYet(said))
 }
 
 async fn claims(here: &Here<'_>) -> Result<(Vec<Value>, Vec<Value>), CallError> {

@@ -13,6 +13,7 @@ use crate::domain::deployment::eks::health::finding;
 use crate::domain::deployment::eks::name::RoleOf;
 use crate::domain::deployment::eks::observed::NodeGroup;
 use crate::domain::deployment::eks::spec::Eks;
+use crate::domain::deployment::eks::upgrade::{compared, is_older};
 use crate::domain::deployment::observed::Tagged;
 use crate::engine::port::Ids;
 
@@ -102,7 +103,7 @@ pub async fn names(clients: &Clients, cluster: &str) -> Result<(Vec<String>, Vec
 
 /// Whether a type has a processor of Arm: a `g` among the letters after the generation, or the first of them all
 /// (<https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html>).
-fn is_arm(instance_type: &str) -> bool {
+pub fn is_arm(instance_type: &str) -> bool {
     let family = instance_type.split('.').next().unwrap_or_default();
     let options = family
         .trim_start_matches(|c: char| !c.is_ascii_digit())
@@ -199,18 +200,35 @@ pub async fn scale(scene: &Scene<'_>, eks: &Eks, min: u32, max: u32) -> Result<O
     Ok(answer.update.and_then(|update| update.id))
 }
 
-/// Rolls the nodes to the newest version of the template, or to another version of Kubernetes.
+/// Whether a node group has what it was to be rolled to.
+pub fn is_rolled(
+    group: &NodeGroup,
+    version: Option<&str>,
+    release: Option<&str>,
+    template: Option<i64>,
+) -> bool {
+    version.is_none_or(|version| !is_older(&group.version, version))
+        && release.is_none_or(|release| compared(&group.release_version, release).is_ge())
+        && (group.template_version.is_none() || group.template_version == template)
+}
+
+/// Rolls the nodes to the newest version of the template, or to another version of Kubernetes or of their image.
 ///
-/// Not by force: pods go as their disruption budgets allow.
+/// Not by force: pods go as their disruption budgets allow. What an earlier run has come to is not begun again.
 pub async fn roll(
     scene: &Scene<'_>,
     eks: &Eks,
     version: Option<&str>,
+    release: Option<&str>,
     ids: &Ids,
 ) -> Result<Option<String>, CallError> {
     let name = scene.owner.name.node_group();
     let id = made(ids, "launch-template", VERSION)?;
     let newest = newest(scene, id).await?;
+    let read = read(scene.clients, &eks.cluster, &name).await?;
+    if read.is_some_and(|read| is_rolled(&read.it, version, release, Some(newest))) {
+        return Ok(None);
+    }
     let answer = scene
         .clients
         .eks
@@ -218,6 +236,7 @@ pub async fn roll(
         .cluster_name(&eks.cluster)
         .nodegroup_name(&name)
         .set_version(version.map(str::to_owned))
+        .set_release_version(release.map(str::to_owned))
         .launch_template(specification(id, newest))
         .send()
         .await

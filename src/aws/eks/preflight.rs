@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_eks::types::{AddonVersionInfo, ClusterVersionInformation, Compatibility, VersionStatus};
+use aws_sdk_eks::types::{
+    AddonVersionInfo, Category, ClusterVersionInformation, Compatibility, InsightsFilter, VersionStatus,
+};
 use aws_smithy_types::date_time::Format;
 
 use super::nodes;
 use crate::aws::clients::Clients;
-use crate::aws::error::{CallError, classify};
+use crate::aws::error::{CallError, Refusal, classify};
+use crate::aws::parameter;
 use crate::aws::preflight::quota;
 use crate::aws::role::or_missing;
 use crate::aws::security_group::filter;
@@ -15,7 +18,10 @@ use crate::domain::deployment::eks::preflight::{
     AddonVersions, CLUSTERS_QUOTA, EksFacts, FILE_SYSTEMS_QUOTA, KubernetesVersion, NODE_GROUPS_QUOTA,
     NODES_QUOTA, SERVICE_ROLES,
 };
+use crate::domain::deployment::eks::spec::Eks;
+use crate::domain::deployment::eks::upgrade::{Facts, Insight};
 use crate::domain::deployment::preflight::Quota;
+use crate::domain::deployment::record::Record;
 
 const VERSIONS: &str = "eks:DescribeClusterVersions";
 const ADDONS: &str = "eks:DescribeAddonVersions";
@@ -23,6 +29,8 @@ const CLUSTERS: &str = "eks:ListClusters";
 const VPCS: &str = "ec2:DescribeVpcs";
 const ZONES: &str = "ec2:DescribeAvailabilityZones";
 const ROLE: &str = "iam:GetRole";
+const INSIGHTS: &str = "eks:ListInsights";
+const INSIGHT: &str = "eks:DescribeInsight";
 
 /// Reads the versions of Kubernetes that EKS makes clusters of, the newest first.
 pub async fn versions(clients: &Clients) -> Result<Vec<KubernetesVersion>, CallError> {
@@ -224,4 +232,119 @@ pub async fn facts(
         file_systems: Some(file_systems),
         service_roles: roles.ok(),
     }
+}
+
+/// Reads the newest release of the nodes' image for a version of Kubernetes
+/// (<https://docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html>).
+pub async fn release(clients: &Clients, kubernetes: &str, arm: bool) -> Result<String, CallError> {
+    let processor = if arm { "arm64" } else { "x86_64" };
+    let name = format!(
+        "/aws/service/eks/optimized-ami/{kubernetes}/amazon-linux-2023/{processor}/standard/recommended/release_version"
+    );
+    let mut read = parameter::read(clients, std::slice::from_ref(&name), false).await?;
+    read.remove(&name)
+        .map(|parameter| parameter.value)
+        .ok_or_else(|| CallError::Refused {
+            action: parameter::READ,
+            why: Refusal::Missing,
+            cause: format!("there is no parameter {name}"),
+        })
+}
+
+/// Reads what EKS found about an upgrade to a version, with what it recommends for what is not well.
+pub async fn insights(clients: &Clients, cluster: &str, kubernetes: &str) -> Result<Vec<Insight>, CallError> {
+    let filter = InsightsFilter::builder()
+        .categories(Category::UpgradeReadiness)
+        .kubernetes_versions(kubernetes)
+        .build();
+    let mut pages = clients
+        .eks
+        .list_insights()
+        .cluster_name(cluster)
+        .filter(filter)
+        .into_paginator()
+        .send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| classify(INSIGHTS, &error))?;
+        found.extend(page.insights().iter().cloned());
+    }
+    let told = found.into_iter().map(|summary| async move {
+        let mut insight = Insight {
+            name: summary.name().unwrap_or_default().to_owned(),
+            ..Insight::default()
+        };
+        if let Some(status) = summary.insight_status() {
+            insight.status = status.status().map_or("", |status| status.as_str()).to_owned();
+            status
+                .reason()
+                .unwrap_or_default()
+                .clone_into(&mut insight.reason);
+        }
+        if insight.status == "PASSING" {
+            return Ok(insight);
+        }
+        let call = clients.eks.describe_insight().cluster_name(cluster);
+        let answer = call.id(summary.id().unwrap_or_default()).send().await;
+        let answer = or_missing(answer.map_err(|error| classify(INSIGHT, &error)))?;
+        let recommendation = answer
+            .as_ref()
+            .and_then(|answer| answer.insight()?.recommendation());
+        recommendation
+            .unwrap_or_default()
+            .clone_into(&mut insight.recommendation);
+        Ok::<_, CallError>(insight)
+    });
+    futures_util::future::try_join_all(told).await
+}
+
+/// Reads the node groups of others in a cluster, with their versions of Kubernetes.
+async fn others(clients: &Clients, cluster: &str, ours: &str) -> Result<Vec<(String, String)>, CallError> {
+    let (groups, _) = nodes::names(clients, cluster).await?;
+    let read = groups
+        .into_iter()
+        .filter(|name| name != ours)
+        .map(|name| async move {
+            let read = nodes::read(clients, cluster, &name).await?;
+            Ok::<_, CallError>(read.map(|read| (name, read.it.version)))
+        });
+    Ok(futures_util::future::try_join_all(read)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// Asks only where that is needed.
+async fn only<T>(needed: bool, asked: impl Future<Output = T>) -> Option<T> {
+    if needed { Some(asked.await) } else { None }
+}
+
+/// Reads what must be known before an upgrade of a deployment to a version of Kubernetes; `up` says that the control plane goes up,
+/// `reads_release` that the nodes' image becomes another.
+pub async fn upgrade(
+    clients: &Clients,
+    record: &Record,
+    eks: &Eks,
+    kubernetes: &str,
+    (up, reads_release): (bool, bool),
+) -> Result<Facts, CallError> {
+    let names: BTreeSet<String> = eks.addons.keys().cloned().collect();
+    let group = record.name.node_group();
+    let arm = nodes::is_arm(&record.spec.instance_type);
+    let changes = eks.version != kubernetes;
+    let (versions, addons, release, insights, others) = tokio::join!(
+        Box::pin(only(up, versions(clients))),
+        Box::pin(only(changes, addons(clients, kubernetes, &names))),
+        Box::pin(only(reads_release, release(clients, kubernetes, arm))),
+        Box::pin(only(up, insights(clients, &eks.cluster, kubernetes))),
+        Box::pin(only(up, others(clients, &eks.cluster, &group))),
+    );
+    Ok(Facts {
+        versions: versions.and_then(Result::ok),
+        addons: addons.and_then(Result::ok),
+        release: release.map(|read| read.map_err(|error| error.to_string())),
+        insights: insights.map(|read| read.map_err(|error| error.to_string())),
+        others: others.transpose()?.unwrap_or_default(),
+    })
 }

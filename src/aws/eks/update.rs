@@ -6,7 +6,7 @@ use aws_sdk_eks::types::{ErrorDetail, Update};
 use tokio::sync::Mutex;
 
 use super::cluster::{self, Part};
-use super::{Scene, addon, nodes, state};
+use super::{Scene, addon, nodes, state, template};
 use crate::aws::error::{CallError, classify};
 use crate::aws::role::or_missing;
 use crate::domain::deployment::eks::health::{finding, told};
@@ -26,7 +26,7 @@ fn what(operation: &EksOperation) -> String {
         EksOperation::UpdateEndpoint => "the endpoint's access".to_owned(),
         EksOperation::UpdateLogging => "the cluster's logs".to_owned(),
         EksOperation::UpdateSupport => "the support policy".to_owned(),
-        EksOperation::UpdateVersion { version } => format!("the upgrade to Kubernetes {version}"),
+        EksOperation::UpdateVersion { version, .. } => format!("the upgrade to Kubernetes {version}"),
         EksOperation::ScaleNodeGroup { .. } => "the limits of the node group".to_owned(),
         EksOperation::UpdateNodeGroup { .. } => "the rolling of the nodes".to_owned(),
         EksOperation::UpdateAddon { addon } => format!("the change of add-on {}", addon.name),
@@ -51,21 +51,31 @@ pub async fn begin(
     ids: &Ids,
 ) -> Result<(), CallError> {
     let clients = scene.clients;
+    // One that failed before is not this one.
+    scene.updates.0.lock().await.remove(&what(operation));
     let id = match operation {
-        EksOperation::UpdateVersion { version } => cluster::upgrade(clients, &eks.cluster, version).await?,
+        EksOperation::UpdateVersion { version, force } => {
+            // An earlier run may have got it there.
+            let read = cluster::read(clients, &eks.cluster).await?;
+            if read.is_some_and(|read| read.it.version == *version) {
+                None
+            } else {
+                cluster::upgrade(clients, &eks.cluster, version, *force).await?
+            }
+        }
         EksOperation::ScaleNodeGroup { min, max } => nodes::scale(scene, eks, *min, *max).await?,
-        EksOperation::UpdateNodeGroup { version } => nodes::roll(scene, eks, version.as_deref(), ids).await?,
+        EksOperation::UpdateNodeGroup { version, release } => {
+            nodes::roll(scene, eks, version.as_deref(), release.as_deref(), ids).await?
+        }
         EksOperation::UpdateAddon { addon } => addon::update(scene, eks, addon, ids).await?,
         _ => match part(operation) {
             Some(part) => cluster::configure(clients, eks, part).await?,
             None => None,
         },
     };
-    let mut updates = scene.updates.0.lock().await;
-    match id {
-        Some(id) => updates.insert(what(operation), id),
-        None => updates.remove(&what(operation)),
-    };
+    if let Some(id) = id {
+        scene.updates.0.lock().await.insert(what(operation), id);
+    }
     Ok(())
 }
 
@@ -89,7 +99,7 @@ pub async fn look(scene: &Scene<'_>, eks: &Eks, operation: &EksOperation) -> Res
         _ => {
             let read = cluster::read(clients, &eks.cluster).await?;
             read.is_some_and(|read| match (operation, part(operation)) {
-                (EksOperation::UpdateVersion { version }, _) => {
+                (EksOperation::UpdateVersion { version, .. }, _) => {
                     read.it.version == *version || read.it.status == "UPDATING"
                 }
                 (_, Some(part)) => cluster::is_as_wanted(&read.it, eks, part),
@@ -107,6 +117,16 @@ fn error(error: &ErrorDetail) -> String {
         error.error_message().unwrap_or_default(),
         error.resource_ids(),
     )
+}
+
+/// Judges what is over by what it should have come to, where nobody knows which change it was.
+fn arrived_or_not(sight: Sight, arrived: bool, what: &str, cluster: &str) -> Sight {
+    match sight {
+        Sight::Come(_) if !arrived => Sight::Never(format!(
+            "{what} did not come about; `aws eks list-updates --name {cluster}` lists what EKS did, and why"
+        )),
+        other => other,
+    }
 }
 
 /// Judges a change.
@@ -134,9 +154,30 @@ pub async fn watch(scene: &Scene<'_>, eks: &Eks, operation: &EksOperation) -> Re
     let Some(id) = id else {
         // Its answer was lost: what there is says when it is over.
         return Ok(match operation {
-            EksOperation::ScaleNodeGroup { .. } | EksOperation::UpdateNodeGroup { .. } => {
+            EksOperation::UpdateNodeGroup { version, release } => {
+                let read = nodes::read(clients, &eks.cluster, &group)
+                    .await?
+                    .map(|read| read.it);
+                let newest = template::read(clients, &group).await?;
+                let newest = newest.map(|template| template.it.version);
+                let arrived = read
+                    .as_ref()
+                    .is_some_and(|it| nodes::is_rolled(it, version.as_deref(), release.as_deref(), newest));
+                arrived_or_not(state::nodes(&group, read.as_ref()), arrived, &what, &eks.cluster)
+            }
+            EksOperation::ScaleNodeGroup { .. } => {
                 let read = nodes::read(clients, &eks.cluster, &group).await?;
                 state::nodes(&group, read.map(|read| read.it).as_ref())
+            }
+            EksOperation::UpdateVersion { version, .. } => {
+                let read = cluster::read(clients, &eks.cluster).await?.map(|read| read.it);
+                let arrived = read.as_ref().is_some_and(|it| it.version == *version);
+                arrived_or_not(
+                    state::cluster(&eks.cluster, read.as_ref()),
+                    arrived,
+                    &what,
+                    &eks.cluster,
+                )
             }
             EksOperation::UpdateAddon { addon } => {
                 let read = addon::read(clients, &eks.cluster, &addon.name).await?;

@@ -34,6 +34,8 @@ pub fn document(record: &Record, observed: &Observed) -> Option<Value> {
         let nodes = &mut document["nodes"];
         nodes["state"] = json!(group.it.status);
         nodes["desired"] = json!(group.it.desired);
+        nodes["version"] = json!(group.it.version);
+        nodes["image"] = json!(group.it.release_version);
         if !group.it.issues.is_empty() {
             nodes["issues"] = json!(group.it.issues);
         }
@@ -127,6 +129,9 @@ pub fn pairs(cluster: &Value) -> Vec<(String, String)> {
         );
         if let (Some(ready), Some(all)) = (nodes["ready"].as_u64(), nodes["joined"].as_u64()) {
             says.push_str(&format!(", {ready} of {all} ready"));
+        }
+        if let Some(image) = nodes["image"].as_str().filter(|image| !image.is_empty()) {
+            says.push_str(&format!(", image {image}"));
         }
         let issues = joined(&nodes["issues"]);
         if !issues.is_empty() {

@@ -130,6 +130,10 @@ pub async fn spec(
     shared: &Shared,
     findings: &mut Vec<Finding>,
 ) -> Result<(Spec, Option<Need>), Failure> {
+    // Everything was decided and looked at before.
+    if let (Some(spec), true) = (&want.spec, want.upgrade.is_some()) {
+        return Ok((spec.clone(), None));
+    }
     let settings = &want.meant.settings;
     let nothing = ObservedEks::default();
     let seen = seen.eks.as_deref().unwrap_or(&nothing);

@@ -164,6 +164,7 @@ fn row(name: &Name, place: &Place, observed: &Observed, catalog: &Catalog) -> Va
         user_data: &scripts,
         wait: false,
         resize: None,
+        upgrade: None,
     };
     let ascent = up(&wanted, observed);
     let mut drift: Vec<Value> = ascent

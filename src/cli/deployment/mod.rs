@@ -23,6 +23,8 @@ pub mod eks;
 #[cfg(feature = "aws")]
 pub mod inspect;
 #[cfg(feature = "aws")]
+pub mod nodes;
+#[cfg(feature = "aws")]
 pub mod planned;
 #[cfg(feature = "aws")]
 pub mod prepare;

@@ -228,6 +228,8 @@ pub async fn read(
         spec: Some(live.spec.clone()),
         wait,
         resize: None,
+        upgrade: None,
+        findings: Vec::new(),
         preview: false,
     };
     Ok((

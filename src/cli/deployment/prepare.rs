@@ -24,7 +24,7 @@ use crate::domain::deployment::record::{LARGEST, Lease, Phase, Record, SCHEMA};
 use crate::domain::deployment::resource::instance;
 use crate::domain::deployment::secret::Secret;
 use crate::domain::deployment::spec::{Image, Spec, Token};
-use crate::domain::deployment::up::{Ascent, Given, Resize, Wanted, forbidden, up};
+use crate::domain::deployment::up::{Ascent, Given, Resize, Upgrade, Wanted, forbidden, up};
 use crate::domain::deployment::user_data;
 use crate::domain::settings::{Settings, Target, Ttl};
 
@@ -51,6 +51,10 @@ pub struct Want {
     pub preview: bool,
     /// Whether hosts are resized.
     pub resize: Option<Resize>,
+    /// Whether nodes are replaced.
+    pub upgrade: Option<Upgrade>,
+    /// What was found before.
+    pub findings: Vec<Finding>,
 }
 
 /// What is known before the first change.
@@ -74,6 +78,8 @@ pub struct Prepared {
     pub observed: Observed,
     /// Whether the deployment shall be another than its record says, besides launches.
     pub changed: bool,
+    /// Whether nodes are replaced.
+    pub upgrades: bool,
     /// What somebody should know.
     pub notes: Vec<String>,
 }
@@ -95,6 +101,15 @@ fn says_only_jobs(settings: &Settings) -> bool {
     let mut others = settings.clone();
     others.concurrency = None;
     settings.concurrency.is_some() && !says_size(&others)
+}
+
+/// Whether the limits of the node group are all that was said of the size, but for the number of jobs.
+fn says_only_limits(settings: &Settings) -> bool {
+    let mut others = settings.clone();
+    others.concurrency = None;
+    (others.eks.min_nodes, others.eks.max_nodes) = (None, None);
+    let said = settings.eks.min_nodes.is_some() || settings.eks.max_nodes.is_some();
+    said && !says_size(&others)
 }
 
 /// Whether anything was said that changes the size.
@@ -180,7 +195,7 @@ pub async fn prepare(
             .then(|| eks::token_digest(&want, stored.as_ref().ok()))
             .flatten();
         let one = async {
-            let (size, mut findings) = (size?, Vec::new());
+            let (size, mut findings) = (size?, want.findings.clone());
             let base = record.as_ref();
             eks::same_target(&want, base)?;
             let (spec, need) = if clusters.contains_key(name) {
@@ -247,6 +262,10 @@ async fn sizes(wants: &[Want], records: &[Option<Record>]) -> Result<Vec<Result<
                     concurrency,
                     ..sizing.kept(spec)
                 });
+            }
+            // Nor do other limits of a node group alone: its nodes are as they are.
+            if want.spec.is_none() && spec.eks.is_some() && says_only_limits(&want.meant.settings) {
+                return Some(sizing.within(spec, &want.meant.settings));
             }
             let asked_anew = want.spec.is_none() && says_size(&want.meant.settings);
             if asked_anew {
@@ -516,6 +535,7 @@ fn one(
         user_data: &scripts,
         wait: want.wait,
         resize: want.resize,
+        upgrade: want.upgrade,
     };
     let ascent = up(&wanted, &observed);
     let changed = base.is_some_and(|base| base.spec != record.spec);
@@ -528,6 +548,7 @@ fn one(
         secret: want.secret.clone(),
         observed,
         changed,
+        upgrades: want.upgrade.is_some(),
         notes: Vec::new(),
         record,
     })

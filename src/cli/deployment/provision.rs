@@ -18,11 +18,13 @@ use crate::aws::parameter;
 use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
 use crate::cli::question::TargetArg;
 use crate::cli::up::UpArgs;
+use crate::domain::deployment::eks::upgrade::is_begun;
 use crate::domain::deployment::name::{Host, Name};
 use crate::domain::deployment::preflight::Status;
 use crate::domain::deployment::record::{Phase, Record};
 use crate::domain::deployment::resource::instance::standing;
 use crate::domain::deployment::step::{Action, Step};
+use crate::domain::deployment::up::nodes::{DRAIN, RETURN};
 use crate::engine::attempt::{Failed, is_unknown};
 use crate::engine::run::Report;
 use crate::render::deployment as pages;
@@ -93,6 +95,20 @@ pub async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
             (groups, None)
         }
     };
+    carry_out(groups, plan, args, context).await
+}
+
+/// Does what is wanted: compares, shows, asks, takes the steps, and says how it ended.
+///
+/// # Errors
+///
+/// As [`up`].
+pub async fn carry_out(
+    groups: Vec<Group>,
+    plan: Option<planned::Live>,
+    args: &UpArgs,
+    context: &Context,
+) -> Result<Ending, Failure> {
     let many = groups.iter().map(|group| group.wants.len()).sum::<usize>() > 1;
     let mut going = Vec::new();
     let mut ends = Vec::new();
@@ -183,6 +199,7 @@ pub async fn up(args: &UpArgs, context: &Context) -> Result<Ending, Failure> {
         let online = Duration::from_mins(u64::from(args.wait_minutes));
         let mut reports = apply(working.iter().map(work).collect(), online, &stop, context).await;
         overtaken(&working, &mut reports).await;
+        runner_back(&working, &mut reports, &stop, context).await;
         let (lost, done) = working
             .into_iter()
             .zip(reports)
@@ -246,6 +263,42 @@ async fn overtaken(all: &[Going], reports: &mut [Report]) {
                 .push(("record".to_owned(), Failed::Never(why.to_owned())));
             report.done.remove("record");
         }
+    }
+}
+
+/// Lets runners come back that were to be away while nodes are replaced, and that failed: jobs go on with the nodes that there are.
+async fn runner_back(all: &[Going], reports: &mut [Report], stop: &Stop, context: &Context) {
+    for (one, report) in all.iter().zip(reports) {
+        let mut steps = one.prepared.ascent.steps.iter();
+        let away = |address: &str| {
+            report.done.contains_key(address) || report.failed.iter().any(|(failed, _)| failed == address)
+        };
+        let Some(step) = steps.find(|step| step.address == RETURN) else {
+            continue;
+        };
+        let is_back = report.done.contains_key(RETURN);
+        if report.failed.is_empty() || report.interrupted || is_back || !away(DRAIN) {
+            continue;
+        }
+        context.note(format!(
+            "{}: the nodes are not all replaced; the runner takes jobs again until that is gone on with",
+            one.prepared.name
+        ));
+        let step = Step {
+            after: Vec::new(),
+            ..step.clone()
+        };
+        let work = Work {
+            steps: vec![step],
+            ..work(one)
+        };
+        let online = Duration::from_mins(1);
+        let Some(back) = apply(vec![work], online, stop, context).await.pop() else {
+            continue;
+        };
+        report.skipped.retain(|address| !back.done.contains_key(address));
+        report.done.extend(back.done);
+        report.failed.extend(back.failed);
     }
 }
 
@@ -339,7 +392,7 @@ pub fn refusal(prepared: &Prepared) -> Option<Failure> {
         "mend what the list says, then run the command again".clone_into(&mut hint);
     }
     reasons.extend(blocked);
-    if prepared.changed && !prepared.ascent.stuck.is_empty() {
+    if prepared.changed && !prepared.upgrades && !prepared.ascent.stuck.is_empty() {
         reasons.extend(prepared.ascent.stuck.iter().map(|(address, difference)| {
             format!("{address}: {difference}; a running host is not changed in this")
         }));
@@ -364,15 +417,16 @@ pub fn refusal(prepared: &Prepared) -> Option<Failure> {
             }
             command
         } else if stuck("Kubernetes version") {
-            let eks = spec.eks.as_deref();
-            let (cluster, version) = eks.map_or(("", ""), |eks| (eks.cluster.as_str(), eks.version.as_str()));
-            format!(
-                "this version upgrades no control plane: aws eks update-cluster-version --name {cluster} \
-                 --kubernetes-version {version} --region {region}, then its node group, then `up` again"
-            )
-        } else if stuck("disk of nodes") || stuck("instanceTypes") {
-            "type and disk of a node group stay: make a deployment of another name with them, then take this one down"
+            let version = spec.eks.as_deref().map_or("", |eks| eks.version.as_str());
+            format!("dataops-infra upgrade --name {name} --region {region} --kubernetes-version {version}")
+        } else if stuck("instanceTypes") {
+            "a node group keeps its types: make a deployment of another name with them, then take this one down"
                 .to_owned()
+        } else if stuck("disk of nodes") {
+            format!(
+                "dataops-infra resize --name {name} --region {region} --disk-gib {}",
+                spec.disk.gib
+            )
         } else {
             format!(
                 "repeat the options it was made with, or make it anew: dataops-infra down --name {name} --region \
@@ -561,6 +615,14 @@ fn document(one: &Going, status: &str, report: Option<&Report>) -> Value {
             if report.done.contains_key("online") {
                 cluster["online"] = true.into();
             }
+            let eks = prepared.ascent.record.spec.eks.as_deref();
+            if let (true, Some(eks)) = (report.done.contains_key("cluster-version"), eks) {
+                cluster["version"] = json!(eks.version);
+            }
+            if let (true, Some(eks)) = (report.done.contains_key("nodes-replaced"), eks) {
+                cluster["nodes"]["version"] = json!(eks.version);
+                cluster["nodes"]["image"] = json!(eks.release);
+            }
         }
     }
     if let Some(lease) = &prepared.record.lease {
@@ -717,6 +779,13 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
         }
         message.push_str(&format!("{}: interrupted", prepared.name));
     }
+    if report.done.contains_key(DRAIN) && !report.done.contains_key(RETURN) {
+        message
+            .push_str("\nthe runner takes no jobs until this is finished, or `runner start` brings it back");
+    }
+    if report.done.contains_key(RETURN) {
+        message.push_str("\nthe runner takes jobs meanwhile");
+    }
     let made: Vec<String> = prepared
         .ascent
         .steps
@@ -755,6 +824,11 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
     if report.failed.iter().any(|(_, failed)| orphaned(failed)) {
         down.push_str(&format!(" --generation {}", prepared.record.generation));
         return Failure::new(Exit::Failed, message).hint(format!("`{down}` removes what was made"));
+    }
+    if is_begun(&prepared.ascent.record) {
+        return Failure::new(Exit::Failed, message).hint(format!(
+            "once that is mended, the same command or `{again}` goes on from here"
+        ));
     }
     Failure::new(Exit::Failed, message).hint(format!(
         "`{again}` with the same options goes on from here; `{down}` removes what was made"

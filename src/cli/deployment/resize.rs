@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::apply::{Stop, Work, apply};
 use super::calls::{block_on, unreadable};
 use super::confirm::confirm;
+use super::nodes;
 use super::reach::{Reached, reach};
-use super::release;
 use super::size::disk;
 use super::upgrade::ending;
 use crate::aws::preflight;
@@ -73,9 +73,7 @@ async fn resize(args: &ResizeArgs, context: &Context) -> Result<End, Failure> {
     }
     let reached = reach(&args.which, context, "resize").await?;
     if reached.record.spec.eks.is_some() {
-        let what = "a managed node group keeps type and disk of its nodes";
-        let hint = "--max-nodes N changes its limits; another type or disk is another deployment";
-        return Err(release::refused(&reached, what, hint));
+        return nodes::resize(&reached, &said, args.jobs, args.yes, context).await;
     }
     if reached.hosts.len() < reached.record.spec.count as usize {
         return Err(Failure::new(
@@ -233,6 +231,7 @@ fn steps(reached: &Reached, record: &Record, ending: Ending, disk: bool) -> Asce
         user_data: &scripts,
         wait: true,
         resize: Some(Resize { ending, disk }),
+        upgrade: None,
     };
     let mut ascent = up(&wanted, &reached.observed);
     let hosts: Vec<String> = reached

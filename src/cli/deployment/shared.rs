@@ -40,12 +40,18 @@ pub async fn common(
     let mut networks = BTreeSet::new();
     let mut images = BTreeSet::new();
     let mut secrets: Vec<SecretRef> = Vec::new();
-    for (want, record) in wants.iter().zip(records) {
+    // Who replaces nodes has looked at everything before.
+    let asking = wants
+        .iter()
+        .zip(records)
+        .filter(|(want, _)| want.upgrade.is_none());
+    for (want, record) in asking {
         if let Some(spec) = &want.spec {
             networks.insert(Network::Subnets(
                 spec.subnets.iter().map(|subnet| subnet.id.clone()).collect(),
             ));
-            images.insert(spec.image.id.clone());
+            // EKS chooses the image of its nodes.
+            images.extend(Some(spec.image.id.clone()).filter(|id| !id.is_empty()));
             continue;
         }
         let settings = &want.meant.settings;

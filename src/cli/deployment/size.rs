@@ -250,6 +250,21 @@ impl Sizing {
         }
     }
 
+    /// Returns the size that a record keeps, with the limits of its node group that are said; jobs at once go with the nodes unless
+    /// they are said too.
+    pub fn within(&self, spec: &Spec, settings: &Settings) -> Size {
+        let mut size = self.kept(spec);
+        if let Some(nodes) = &mut size.nodes {
+            let was = nodes.max;
+            (nodes.min, nodes.max) = limits(settings, nodes.min, nodes.max);
+            if nodes.max != was {
+                size.concurrency = nodes.max * nodes.pods;
+            }
+        }
+        size.concurrency = settings.concurrency.unwrap_or(size.concurrency);
+        size
+    }
+
     /// Returns the threads of a type, 0 for one that the catalog does not know.
     pub fn vcpus(&self, name: &str) -> u32 {
         self.asked.catalog.get(name).map_or(0, |instance| instance.vcpus)

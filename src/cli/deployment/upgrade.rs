@@ -6,12 +6,14 @@ use super::apply::Stop;
 use super::args::DeploymentArgs;
 use super::calls::block_on;
 use super::confirm::confirm;
+use super::nodes;
 use super::reach::{Heard, Reached, Unheard, reach};
 use super::release;
 use crate::aws::error::CallError;
 use crate::aws::parameter;
 use crate::cli::outcome::{Answer, Context, Ending as End, Exit, Failure, generated_by};
 use crate::cli::upgrade::{JobArgs, UpgradeArgs};
+use crate::domain::deployment::eks::upgrade::Asked;
 use crate::domain::deployment::record::{LARGEST, Pending, Record, Why};
 use crate::domain::lifecycle::said::Said;
 use crate::domain::lifecycle::script::{Ending, Work, trial};
@@ -30,6 +32,18 @@ async fn upgrade(args: &UpgradeArgs, context: &Context) -> Result<End, Failure> 
         tag(version)?;
     }
     let reached = reach(&args.which, context, "upgrade").await?;
+    let asked = match &args.kubernetes_version {
+        Some(version) => Some(Asked::Kubernetes(version)),
+        None => args.nodes.then_some(Asked::Nodes),
+    };
+    if let Some(asked) = asked {
+        let manner = nodes::Manner {
+            jobs: args.jobs,
+            ignores_insights: args.ignore_insights,
+            yes: args.yes,
+        };
+        return nodes::upgrade(&reached, asked, manner, context).await;
+    }
     if reached.record.spec.eks.is_some() {
         let Some(version) = &args.runner_version else {
             let what = "Helm has both runners only while it works";
@@ -138,6 +152,7 @@ impl Change {
         match self.why {
             Why::Upgrade => "upgrade",
             Why::Rotate => "rotate-token",
+            Why::Nodes => "up",
         }
     }
 }
@@ -258,6 +273,7 @@ pub async fn over(reached: &Reached, change: &Change, context: &Context) -> Resu
     let status = match change.why {
         Why::Upgrade => "upgraded",
         Why::Rotate => "rotated",
+        Why::Nodes => "replaced",
     };
     Ok(ended(reached, change, status, &finished, ""))
 }
@@ -434,6 +450,7 @@ fn verb(change: &Change) -> &'static str {
     match change.why {
         Why::Upgrade => "Upgrade",
         Why::Rotate => "Change the token of",
+        Why::Nodes => "Replace the nodes of",
     }
 }
 
@@ -446,6 +463,10 @@ fn preview(reached: &Reached, change: &Change, looks: &[Heard], context: &Contex
         Why::Upgrade => format!(
             "Upgrade {} in {} from {} to {}",
             reached.name, reached.ground.region, reached.record.spec.channel, change.wanted.spec.channel
+        ),
+        Why::Nodes => format!(
+            "Replace the nodes of {} in {}",
+            reached.name, reached.ground.region
         ),
         Why::Rotate => format!(
             "Change the token of {} in {}",

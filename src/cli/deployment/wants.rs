@@ -124,6 +124,8 @@ pub async fn groups(
                 wait: how.wait,
                 preview: how.preview,
                 resize: None,
+                upgrade: None,
+                findings: Vec::new(),
                 meant,
             });
         }

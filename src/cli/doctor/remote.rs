@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::survey::{Reach, Survey};
 use super::{DoctorArgs, Tried, answer, consent};
 use crate::aws::doctor as read;
+use crate::aws::eks::{nodes, preflight as eks_preflight};
 use crate::aws::observe::{self, Caller, Parameters};
 use crate::aws::preflight::{self, Network};
 use crate::aws::{alarm as alarms_of, instance, metric, parameter, topic};
@@ -20,6 +21,7 @@ use crate::cli::deployment::site::image_parameter;
 use crate::cli::deployment::wants::grounds;
 use crate::cli::outcome::{Answer, Context, Failure};
 use crate::domain::catalog::Catalog;
+use crate::domain::deployment::eks::observed::ObservedEks;
 use crate::domain::deployment::name::{Host, Name};
 use crate::domain::deployment::observed::{Instance, Observed, ReportParameter, Tagged};
 use crate::domain::deployment::operation::Operation;
@@ -509,6 +511,14 @@ impl One<'_, '_> {
         self.survey.read(self.region, exists).await
     }
 
+    /// Returns the newest release of the nodes' image; none where there are no nodes of ours, or AWS does not say.
+    async fn newest_image(&self, seen: &ObservedEks) -> Option<String> {
+        let group = &seen.node_group.as_ref()?.it;
+        let arm = nodes::is_arm(&self.record.spec.instance_type);
+        let read = eks_preflight::release(&self.ground.clients, &group.version, arm);
+        self.survey.read(self.region, read).await.ok()
+    }
+
     /// Compares everything with the record, as `up` does.
     async fn whole(&self) {
         const OF: [Code; 4] = [
@@ -539,12 +549,18 @@ impl One<'_, '_> {
             Err(why) => {
                 let unknown = |code: &Code| Check::unknown(*code, why.to_string()).of(&subject);
                 self.put(OF.iter().map(unknown));
-                self.put(cluster::checks(&subject, self.record, &Err(why.clone())));
+                self.put(cluster::checks(&subject, self.record, &Err(why.clone()), None));
                 return;
             }
         };
         let eks = observed.eks.as_deref().cloned().unwrap_or_default();
-        self.put(cluster::checks(&subject, self.record, &Ok(eks)));
+        let newest = self.newest_image(&eks).await;
+        self.put(cluster::checks(
+            &subject,
+            self.record,
+            &Ok(eks),
+            newest.as_deref(),
+        ));
         let Ok(caller) = self.caller.clone().await else {
             return;
         };
@@ -559,6 +575,7 @@ impl One<'_, '_> {
             user_data: &BTreeMap::new(),
             wait: false,
             resize: None,
+            upgrade: None,
         };
         let ascent = up(&wanted, &observed);
         let of_alarms = || ascent.steps.iter().filter(|step| deployment::is_alarm(step));

@@ -20,6 +20,8 @@ pub enum Operation {
     CreateRecord(Box<Record>),
     /// Writes the record over the version that was read.
     UpdateRecord(Box<Record>, i64),
+    /// Takes what is pending off the record as it is, unless another run removes the deployment.
+    Settle,
     /// Removes the record.
     DeleteRecord,
     /// Makes the parameter that a host reports to.

@@ -32,7 +32,7 @@ pub struct Record {
     /// The lease, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// Another runner on the hosts, begun and not finished.
+    /// Another runner on the hosts, or other nodes on EKS, begun and not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
     /// Tries of hosts that are not the first.
@@ -52,17 +52,17 @@ pub enum Phase {
     Removing,
 }
 
-/// Another runner that was begun and not finished.
+/// Another runner, or other nodes, that were begun and are not finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pending {
     /// Why.
     pub why: Why,
-    /// Its image with the tag.
+    /// Its image with the tag; of nodes, what they are to be.
     pub image: String,
 }
 
-/// Why a second runner takes the place of the first.
+/// Why a second runner takes the place of the first, or other nodes that of the present ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
@@ -70,6 +70,8 @@ pub enum Why {
     Upgrade,
     /// Another token.
     Rotate,
+    /// Another version of Kubernetes, another image or another disk of the nodes of a deployment on EKS.
+    Nodes,
 }
 
 /// A lease.

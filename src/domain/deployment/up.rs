@@ -1,6 +1,7 @@
 //! From what there is to what shall be: the steps of `up`.
 
 pub mod eks;
+pub mod nodes;
 mod resize;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,17 @@ pub struct Wanted<'a> {
     pub wait: bool,
     /// Whether hosts get another type and a larger disk; else what differs there is only told.
     pub resize: Option<Resize>,
+    /// Whether nodes get another version, image or disk; else what differs there is only told, unless it was begun.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// How nodes of a deployment on EKS are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// How long jobs may take.
+    pub ending: Ending,
+    /// Whether EKS is to go on although its own checks say that the cluster is not ready.
+    pub force: bool,
 }
 
 /// How hosts are resized.
@@ -100,6 +112,7 @@ pub fn up(wanted: &Wanted<'_>, observed: &Observed) -> Ascent {
         blocks: Vec::new(),
     };
     if climb.record.spec.eks.is_some() {
+        climb.begin_nodes();
         climb.record();
         climb.token();
         climb.topic();
@@ -119,6 +132,7 @@ pub fn up(wanted: &Wanted<'_>, observed: &Observed) -> Ascent {
     }
     climb.alarms();
     climb.dashboard();
+    climb.end_nodes();
     Ascent {
         record: climb.record,
         steps: climb.steps.done(),

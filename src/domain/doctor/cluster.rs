@@ -5,16 +5,26 @@ use super::check::{Check, Remedy, Subject};
 use super::code::Code;
 use super::deployment::listed;
 use super::scene::command;
-use crate::domain::deployment::eks::health;
 use crate::domain::deployment::eks::observed::{Inside, Objects, ObservedEks};
 use crate::domain::deployment::eks::spec::{Autoscaler, Eks, StorageMode};
+use crate::domain::deployment::eks::upgrade::{compared, number};
+use crate::domain::deployment::eks::{health, objects};
 use crate::domain::deployment::record::Record;
 
 /// Restarts of the runner's pod that are no accident any more.
 const OFTEN: u32 = 3;
 
-/// Makes the checks of a cluster; none for a deployment on EC2.
-pub fn checks(subject: &Subject, record: &Record, seen: &Read<ObservedEks>) -> Vec<Check> {
+/// Days by which the newest image for nodes may be newer than theirs: AWS makes one about every week, and due it is once a month.
+const DUE_DAYS: i32 = 31;
+
+/// Makes the checks of a cluster; none for a deployment on EC2. `newest` is the newest release of the nodes' image, where it is
+/// known.
+pub fn checks(
+    subject: &Subject,
+    record: &Record,
+    seen: &Read<ObservedEks>,
+    newest: Option<&str>,
+) -> Vec<Check> {
     let Some(eks) = record.spec.eks.as_deref() else {
         return Vec::new();
     };
@@ -30,8 +40,8 @@ pub fn checks(subject: &Subject, record: &Record, seen: &Read<ObservedEks>) -> V
     };
     let mut checks = vec![
         control_plane(subject, eks, seen),
-        version(eks, seen),
-        nodes(subject, eks, seen),
+        version(subject, eks, seen),
+        nodes(subject, eks, seen, newest),
         addons(subject, eks, seen),
         storage(subject, record, eks, seen),
         reachable(eks, seen),
@@ -105,7 +115,7 @@ fn control_plane(subject: &Subject, eks: &Eks, seen: &ObservedEks) -> Check {
     }
 }
 
-fn version(eks: &Eks, seen: &ObservedEks) -> Check {
+fn version(subject: &Subject, eks: &Eks, seen: &ObservedEks) -> Check {
     let code = Code::EksVersion;
     let Some(cluster) = &seen.cluster else {
         return Check::skipped(code, "there is no cluster");
@@ -122,10 +132,12 @@ fn version(eks: &Eks, seen: &ObservedEks) -> Check {
             )
         });
     if cluster.support == "EXTENDED" {
-        let who = if eks.adopted {
-            "whoever owns the cluster sets the support policy STANDARD and upgrades Kubernetes"
+        let remedy = if eks.adopted {
+            Remedy::new("whoever owns the cluster sets the support policy STANDARD and upgrades Kubernetes")
         } else {
-            "upgrade Kubernetes by one minor version at a time: up eks --kubernetes-version"
+            let next = next(&cluster.version);
+            Remedy::new("upgrade Kubernetes, one minor version at a time")
+                .run(command(subject, &format!("upgrade --kubernetes-version {next}")))
         };
         return Check::warning(
             code,
@@ -133,20 +145,42 @@ fn version(eks: &Eks, seen: &ObservedEks) -> Check {
                 "Kubernetes {} may run into extended support, at six times the price of the control plane",
                 cluster.version
             ),
-            Remedy::new(who),
+            remedy,
         );
     }
     match behind {
         Some(says) => Check::warning(
             code,
             says,
-            Remedy::new("roll the nodes: up eks --kubernetes-version with the version of the control plane"),
+            Remedy::new("bring the nodes to the version of the control plane")
+                .run(command(subject, "upgrade --nodes")),
         ),
         None => Check::ok(code, format!("Kubernetes {}, standard support", cluster.version)),
     }
 }
 
-fn nodes(subject: &Subject, eks: &Eks, seen: &ObservedEks) -> Check {
+/// Returns the version after another.
+fn next(version: &str) -> String {
+    match number(version) {
+        Some((major, minor)) => format!("{major}.{}", minor + 1),
+        None => "VERSION".to_owned(),
+    }
+}
+
+/// Returns the day of a release such as `1.34.8-20260410`.
+fn day(release: &str) -> Option<jiff::civil::Date> {
+    jiff::civil::Date::strptime("%Y%m%d", release.rsplit_once('-')?.1).ok()
+}
+
+/// Says that there is a newer image than that of the nodes, and whether it is due.
+fn newer(is: &str, newest: Option<&str>) -> Option<(String, bool)> {
+    let newest = newest.filter(|newest| compared(is, newest).is_lt())?;
+    let days = day(is)?.until(day(newest)?).ok()?.get_days();
+    let says = format!("; their image {is} is {days} days older than the newest, {newest}");
+    Some((says, days >= DUE_DAYS))
+}
+
+fn nodes(subject: &Subject, eks: &Eks, seen: &ObservedEks, newest: Option<&str>) -> Check {
     let code = Code::EksNodes;
     if eks.autoscaler == Autoscaler::Cluster {
         return Check::skipped(code, "the cluster makes its nodes itself");
@@ -164,7 +198,16 @@ fn nodes(subject: &Subject, eks: &Eks, seen: &ObservedEks) -> Check {
         found(&group.issues)
     );
     match group.status.as_str() {
-        "ACTIVE" if group.issues.is_empty() => Check::ok(code, says),
+        "ACTIVE" if group.issues.is_empty() => match newer(&group.release_version, newest) {
+            Some((more, true)) => Check::warning(
+                code,
+                says + &more,
+                Remedy::new("replace the nodes by such of the newest image")
+                    .run(command(subject, "upgrade --nodes")),
+            ),
+            Some((more, false)) => Check::ok(code, says + &more),
+            None => Check::ok(code, says),
+        },
         "CREATING" | "UPDATING" => {
             Check::warning(code, says, Remedy::new("wait: EKS is at it, for minutes at most"))
         }
@@ -208,6 +251,27 @@ fn storage(subject: &Subject, record: &Record, eks: &Eks, seen: &ObservedEks) ->
     let code = Code::EksStorage;
     if eks.storage.mode == StorageMode::None {
         return Check::skipped(code, "there are no volumes");
+    }
+    if let Inside::Read(inside) = &seen.inside
+        && let Some(claim) = inside.objects.get("claim")
+        && !objects::is_bound(claim)
+    {
+        let phase = claim["status"]["phase"].as_str().unwrap_or("Pending");
+        return Check::failed(
+            code,
+            format!(
+                "{} is {phase}: no job's pod starts without it",
+                objects::told(claim)
+            ),
+            Remedy::new(
+                "its events say why; mostly the EFS driver does not run (EKS-ADDONS) or lacks its role",
+            )
+            .run(format!(
+                "kubectl --namespace {} describe persistentvolumeclaim {}",
+                eks.namespace,
+                record.name.cache_claim()
+            )),
+        );
     }
     if let Some(theirs) = &eks.storage.file_system {
         return Check::skipped(code, format!("{theirs} is not of the deployment"));
@@ -503,7 +567,7 @@ mod tests {
 
     /// Returns what is not well.
     fn not_well(seen: ObservedEks) -> Vec<(Code, Status)> {
-        checks(&Subject::default(), &record(), &Ok(seen))
+        checks(&Subject::default(), &record(), &Ok(seen), None)
             .into_iter()
             .filter(|check| check.status != Status::Ok)
             .map(|check| (check.code, check.status))
@@ -520,7 +584,7 @@ mod tests {
             .collect();
         let unread = Err(Gap::Slow(5));
         for seen in [Ok(well()), Ok(ObservedEks::default()), unread] {
-            let mut made: Vec<Code> = checks(&Subject::default(), &record(), &seen)
+            let mut made: Vec<Code> = checks(&Subject::default(), &record(), &seen, None)
                 .into_iter()
                 .map(|check| check.code)
                 .collect();
@@ -615,5 +679,30 @@ mod tests {
                 (Code::ClusterRunner, Status::Unknown),
             ]
         );
+    }
+
+    #[test]
+    fn a_newer_image_is_told_and_due_once_a_month() {
+        let of = |is: &str, newest: Option<&str>| {
+            let mut seen = well();
+            let group = &mut seen.node_group.as_mut().unwrap().it;
+            is.clone_into(&mut group.release_version);
+            let checks = checks(&Subject::default(), &record(), &Ok(seen), newest);
+            let found = checks.into_iter().find(|check| check.code == Code::EksNodes);
+            let found = found.expect("a check");
+            (found.status, found.evidence)
+        };
+        let is = "1.34.8-20260410";
+        for newest in [None, Some(is), Some("1.34.8-20260401"), Some("odd")] {
+            let (status, says) = of(is, newest);
+            assert_eq!(status, Status::Ok);
+            assert!(!says.contains("older than"), "{says}");
+        }
+        let (status, says) = of(is, Some("1.34.8-20260424"));
+        assert_eq!(status, Status::Ok);
+        assert!(says.contains("14 days older than the newest"), "{says}");
+        let (status, says) = of(is, Some("1.34.9-20260512"));
+        assert_eq!(status, Status::Warning);
+        assert!(says.contains("32 days older than the newest"), "{says}");
     }
 }

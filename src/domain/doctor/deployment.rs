@@ -5,6 +5,7 @@ use super::check::{Check, Remedy, Status, Subject};
 use super::code::Code;
 use super::runner::{tag, unfinished};
 use super::scene::command;
+use crate::domain::deployment::eks::upgrade::is_begun;
 use crate::domain::deployment::name::Host;
 use crate::domain::deployment::observed::{Instance, Observed};
 use crate::domain::deployment::operation::Operation;
@@ -85,6 +86,14 @@ pub fn phase(subject: &Subject, record: &Record, now: jiff::Timestamp) -> Check 
                 format!("its lease ended at {}", lease.expires_at),
                 Remedy::new("remove it, or begin the lease anew with `up ec2 --ttl`")
                     .run(command(subject, "down")),
+            )
+        }
+        (Phase::Present, _) if is_begun(record) => {
+            let what = record.pending.as_ref().map_or("", |pending| &pending.image);
+            Check::warning(
+                code,
+                format!("the change to {what} was begun and is not finished"),
+                Remedy::new("go on with it").run(command(subject, "up eks")),
             )
         }
         (Phase::Present, _) if record.pending.is_some() => {

@@ -97,6 +97,8 @@ pub enum On {
     /// Parameters with Canonical's images; they belong to no account
     /// (<https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html>).
     PublicParameters,
+    /// Parameters with the images of EKS's nodes; they belong to no account either.
+    NodeImages,
     /// Secrets of the user's.
     TheirSecrets,
     /// The same where they are read: those that are named, and never all.
@@ -253,6 +255,8 @@ use When::{
 
 const ALL: &[Command] = &Command::ALL;
 const PREFLIGHT: &[Command] = &[Plan, Up, Doctor];
+/// Those that choose versions on EKS.
+const VERSIONS: &[Command] = &[Plan, Up, Doctor, Upgrade];
 const CHANGE: &[Command] = &[Up, Down];
 /// Those that run scripts on hosts.
 const ON_HOSTS: &[Command] = &[Up, Doctor, Down, Runner, Upgrade, RotateToken, Resize];
@@ -476,8 +480,11 @@ pub const TABLE: &[Row] = &[
     row("cloudwatch:PutDashboard", &[Up, Resize], On::Dashboards, Always, Called, "the dashboard"),
     row("cloudwatch:DeleteDashboards", &[Down], On::Dashboards, Always, Called, "a dashboard carries no tags"),
     // Preflight on EKS.
-    eks("eks:DescribeClusterVersions", PREFLIGHT, On::Everything, Always, Called, "versions in standard support"),
-    eks("eks:DescribeAddonVersions", PREFLIGHT, On::Everything, Always, Called, "versions of add-ons"),
+    eks("eks:DescribeClusterVersions", VERSIONS, On::Everything, Always, Called, "versions in standard support"),
+    eks("eks:DescribeAddonVersions", VERSIONS, On::Everything, Always, Called, "versions of add-ons"),
+    eks("eks:ListInsights", &[Upgrade], On::Clusters, Always, Called, "what the next version breaks"),
+    eks("eks:DescribeInsight", &[Upgrade], On::Clusters, Always, Called, "what is to be done about it"),
+    eks("ssm:GetParameters", &[Doctor, Upgrade], On::NodeImages, Always, Called, "the newest image for nodes"),
     eks("eks:ListClusters", PREFLIGHT, On::Everything, Always, Called, "how many there are, against the quota"),
     eks("ec2:DescribeAvailabilityZones", PREFLIGHT, On::Everything, Always, Called, "zones without control planes"),
     eks("iam:GetRole", PREFLIGHT, On::ServiceRoles, Always, Called, "whether AWS has made its roles already"),
@@ -514,7 +521,7 @@ pub const TABLE: &[Row] = &[
     eks("eks:TagResource", &[Up], On::Addons, TagGiven, Called, "the same for add-ons"),
     eks("eks:TagResource", &[Up], On::AccessEntries, TagGiven, Called, "the same for access entries"),
     eks("eks:TagResource", &[Up], On::PodIdentities, TagGiven, Called, "the same for pod identities"),
-    says(eks("iam:PassRole", &[Up], On::Roles, PassedToEks, Dependent("eks:CreateCluster, eks:CreateNodegroup, eks:CreateAddon, eks:CreatePodIdentityAssociation"),
+    says(eks("iam:PassRole", &[Up, Upgrade], On::Roles, PassedToEks, Dependent("eks:CreateCluster, eks:CreateNodegroup, eks:CreateAddon, eks:UpdateAddon, eks:CreatePodIdentityAssociation"),
         "control plane, nodes and pods get their roles"), PASS_EKS),
     says(eks("iam:CreateServiceLinkedRole", &[Up], On::ServiceRoles, ForEks, Dependent("eks:CreateCluster, eks:CreateNodegroup, elasticfilesystem:CreateMountTarget"),
         "the first cluster of an account makes the roles of AWS's services"), EKS_ROLES),
@@ -529,18 +536,18 @@ pub const TABLE: &[Row] = &[
     eks("ec2:CreateTags", &[Up], On::LaunchTemplates, TagThere, Called, "mends tags"),
     eks("ec2:DeleteLaunchTemplate", &[Down], On::LaunchTemplates, TagThere, Called, "the launch template goes"),
     eks("eks:CreateNodegroup", &[Up], On::Clusters, TagGiven, Called, "the nodes"),
-    says(eks("ec2:RunInstances", &[Up, Resize], On::Hosts, ByTemplate, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
+    says(eks("ec2:RunInstances", &[Up, Upgrade, Resize], On::Hosts, ByTemplate, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
         "EKS looks whether the caller may launch what the template says"), EKS_TEMPLATE),
-    says(eks("ec2:RunInstances", &[Up, Resize], On::LaunchInputs, ByTemplate, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
+    says(eks("ec2:RunInstances", &[Up, Upgrade, Resize], On::LaunchInputs, ByTemplate, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
         "image, network and group of a node"), EKS_TEMPLATE),
-    says(eks("ec2:RunInstances", &[Up, Resize], On::LaunchTemplates, TagThere, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
+    says(eks("ec2:RunInstances", &[Up, Upgrade, Resize], On::LaunchTemplates, TagThere, Dependent("eks:CreateNodegroup, eks:UpdateNodegroupVersion"),
         "by our template alone"), EKS_TEMPLATE),
     eks("eks:UpdateNodegroupConfig", &[Up, Resize], On::NodeGroups, TagThere, Called, "limits of the nodes"),
     eks("eks:UpdateNodegroupVersion", &[Up, Upgrade, Resize], On::NodeGroups, TagThere, Called, "nodes of the newest template"),
     eks("eks:DeleteNodegroup", &[Down], On::NodeGroups, TagThere, Called, "the nodes go"),
     // Add-ons, people and pods.
     eks("eks:CreateAddon", &[Up], On::Clusters, TagGiven, Called, "add-ons"),
-    says(eks("eks:UpdatePodIdentityAssociation", &[Up], On::PodIdentities, Always, Dependent("eks:UpdateAddon"),
+    says(eks("eks:UpdatePodIdentityAssociation", &[Up, Upgrade], On::PodIdentities, Always, Dependent("eks:UpdateAddon"),
         "roles of an add-on's pods"), POD_IDENTITY),
     eks("eks:UpdateAddon", &[Up, Upgrade], On::Addons, TagThere, Called, "their versions and settings"),
     eks("eks:DeleteAddon", &[Down], On::Addons, TagThere, Called, "add-ons go"),
@@ -695,6 +702,7 @@ impl Scope {
             ),
             On::TheirParameters => theirs("ssm", "parameter/", &self.parameters, ""),
             On::PublicParameters => vec![nobody("ssm", "parameter/aws/service/canonical/*")],
+            On::NodeImages => vec![nobody("ssm", "parameter/aws/service/eks/optimized-ami/*")],
             On::TheirSecrets if self.secrets.is_empty() => ours("secretsmanager", "secret:*"),
             On::TheirSecrets | On::NamedSecrets => {
                 theirs("secretsmanager", "secret:", &self.secrets, "-??????")

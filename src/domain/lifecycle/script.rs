@@ -104,6 +104,7 @@ impl Work {
         let why = |why: &Why| match why {
             Why::Upgrade => "upgrade",
             Why::Rotate => "rotate",
+            Why::Nodes => "nodes",
         };
         match self {
             Self::Look | Self::Start | Self::Settings | Self::Again => json!({}),

@@ -22,6 +22,7 @@ pub fn standing(why: Why, image: &str, hosts: &[&Said]) -> Standing {
     let word = match why {
         Why::Upgrade => "upgrade",
         Why::Rotate => "rotate",
+        Why::Nodes => "nodes",
     };
     let mut marks = hosts.iter().filter_map(|said| said.upgrade.as_ref()).peekable();
     if marks.peek().is_none() {

@@ -123,6 +123,7 @@ fn ec2(basis: &Basis<'_>) -> Vec<Step> {
         user_data: &BTreeMap::new(),
         wait: true,
         resize: None,
+        upgrade: None,
     };
     up(&wanted, &Observed::default())
         .steps

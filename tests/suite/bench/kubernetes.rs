@@ -128,8 +128,10 @@ pub struct Cluster {
     pub control: String,
     /// Of an administrator.
     pub admin_token: String,
-    /// Helm.
+    /// Helm 3, or what `DATAOPS_INFRA_HELM` names: Helm 4 in the slower tier (`tools/k8sbench/helm4/test`).
     pub helm: PathBuf,
+    /// Helm 3, which packs charts.
+    helm_3: PathBuf,
     /// Ids of the servers' processes.
     pub pids: Vec<u64>,
     /// Where the servers have their files.
@@ -169,7 +171,8 @@ impl Cluster {
             authority: text("authority"),
             control: text("control"),
             admin_token: text("admin_token"),
-            helm: text("helm").into(),
+            helm: std::env::var_os("DATAOPS_INFRA_HELM").map_or_else(|| text("helm").into(), PathBuf::from),
+            helm_3: text("helm").into(),
             pids: pids.filter_map(Value::as_u64).collect(),
             folder: text("folder").into(),
             _process: process,
@@ -341,6 +344,40 @@ impl Drop for Front {
             "application/json",
             None,
         );
+    }
+}
+
+/// The fixture chart in a repository and in a registry of our own, gone with the value.
+pub struct Charts {
+    /// Such as `https://localhost:40000`.
+    pub repository: String,
+    /// Such as `oci://localhost:40001/charts`.
+    pub registry: String,
+    /// File with the certificate that the repository is trusted by.
+    pub authority: PathBuf,
+    _process: Process,
+}
+
+impl Charts {
+    /// Starts them; the chart is packed by the Helm of a cluster.
+    pub fn start(cluster: &Cluster) -> Option<Self> {
+        let python = python_program("python")?;
+        let mut command = Command::new(python);
+        command
+            .arg(root().join("tools/k8sbench/charts.py"))
+            .arg("--helm")
+            .arg(&cluster.helm_3);
+        let process = Process::start(&mut command)
+            .map_err(|reason| skip(&reason))
+            .ok()?;
+        let said: Value = serde_json::from_str(&process.line).expect("a line of JSON");
+        let text = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
+        Some(Self {
+            repository: text("repository"),
+            registry: text("registry"),
+            authority: text("authority").into(),
+            _process: process,
+        })
     }
 }
 

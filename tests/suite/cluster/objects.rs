@@ -1,5 +1,10 @@
 //! Objects: applied, in conflict, refused, removed, kept from being removed.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use dataops_infra::aws::eks::inside::Inside;
 use dataops_infra::domain::call::{CallError, Refusal};
 use dataops_infra::domain::deployment::eks::operation::{ClusterOperation, Holds};
 use dataops_infra::engine::port::{Found, Sight};
@@ -232,4 +237,70 @@ async fn a_question_without_an_answer_is_asked_again_and_a_change_is_not() {
         [1],
         "whether it was carried out is for the engine to see"
     );
+}
+
+/// Answers `CONNECT` and hands bytes on; returns its address and the first lines and headers that it was sent.
+fn tunnel() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(client.try_clone().expect("a stream"));
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|read| read > 0) {}
+            let to = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            log.lock().expect("no panic").push(head);
+            let Ok(server) = TcpStream::connect(to) else {
+                continue;
+            };
+            (&client).write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("written");
+            let (mut from, mut into) = (server.try_clone().expect("a stream"), client);
+            std::thread::spawn(move || {
+                let mut server = server;
+                let _ = std::io::copy(&mut reader, &mut server);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut into);
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_gone_through() {
+    let Some(mut world) = World::open("https://x.example", None) else {
+        return;
+    };
+    let (address, asked) = tunnel();
+    let through = Cluster::by(
+        &world.bench.endpoint,
+        &world.bench.authority,
+        super::sign("test"),
+        |_| format!("http://user:p%40ss@{address}").parse().ok(),
+    )
+    .expect("a cluster");
+    world.inside = Inside::at(
+        through,
+        world.login("test"),
+        world.bench.helm.clone(),
+        super::SILENCE,
+    );
+    world.done(&world.namespace()).await;
+    assert!(world.bench.get("/api/v1/namespaces/dataops").is_some());
+    let asked = asked.lock().expect("no panic").join("");
+    let server = world.bench.endpoint.trim_start_matches("https://");
+    assert!(asked.starts_with(&format!("CONNECT {server} ")), "{asked}");
+    // user:p@ss
+    assert!(asked.contains("Basic dXNlcjpwQHNz"), "{asked}");
+    world
+        .done(&ClusterOperation::Delete(world.object(
+            "v1",
+            "Namespace",
+            "dataops",
+            &json!({}),
+        )))
+        .await;
 }

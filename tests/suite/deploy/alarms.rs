@@ -11,7 +11,7 @@ use crate::bench::policy::flattened;
 use crate::bench::rule::Rule;
 
 /// Somebody who listens; no confirmation is waited for on the bench.
-const HOOK: &str = "https://hooks.example.com/alarms";
+pub(super) const HOOK: &str = "https://hooks.example.com/alarms";
 
 fn alarms(world: &World) -> Vec<Value> {
     let (status, answer) = world.direct().json(

@@ -1,6 +1,8 @@
 //! Deployments on EKS, from nothing to a runner that is online and back: on the emulator of AWS, a real API server and real Helm.
 
+mod chart;
 mod time;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -8,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::alarms::HOOK;
 use super::doctor::publish;
 use super::world::{NAME, Ran, World};
 use crate::bench::kubernetes::{Cluster, Front, Platform};
@@ -184,7 +187,7 @@ fn a_life_on_eks_leaves_nothing_behind() {
     };
     let before = ground.world.inventory();
     assert_eq!(ground.inside(), [""; 0]);
-    let up = ground.up(&[]);
+    let up = ground.up(&["--notify", HOOK]);
     assert_eq!(up.code, 0, "{up}");
     assert_eq!(up.json["status"], "online", "{up}");
     assert_eq!(up.json["cluster"]["online"], true, "{up}");
@@ -212,6 +215,14 @@ fn a_life_on_eks_leaves_nothing_behind() {
         .filter(|check| check["status"] == "failed" || check["status"] == "warning")
         .collect();
     assert!(bad.is_empty(), "{bad:#?}");
+
+    let tested = ground.run(&["alarms", "test"], &["--yes", "--wait", "0"]);
+    assert_eq!(tested.code, 0, "{tested}");
+    let rows = tested.json["alarms"].as_array().cloned().unwrap_or_default();
+    assert!(
+        rows.len() >= 5 && rows.iter().all(|row| row["status"] == "ok"),
+        "{tested}"
+    );
 
     let stopped = ground.run(&["runner", "stop"], &["--yes"]);
     assert_eq!(stopped.code, 0, "{stopped}");
@@ -255,7 +266,7 @@ fn a_life_on_eks_leaves_nothing_behind() {
         ours.is_some_and(|runner| runner["status"] == "online")
     };
     assert!(verified(&other), "{:?}", ground.platform.runners());
-    let resized = ground.run(&["resize"], &["--disk-gib", "400", "--yes"]);
+    let resized = ground.run(&["resize"], &["--instance-type", "m6i.large", "--yes"]);
     assert_eq!(resized.code, 3, "{resized}");
 
     let down = ground.down(&["--delete-storage"]);

@@ -10,6 +10,9 @@ known), `file-system`, `file-system-deletion`, `mount-target`, `mount-target-del
 
 Failures have the same names and are `{"code", "message", "status", "times"}`: the health issue, the status where there are several,
 and how often it happens (none: always). `capacity` is a list of instance types of which there are none.
+
+`insights` are what EKS found, instead of what was said before: `{"version", "name", "status", "reason", "recommendation"}`. `release` is
+the day of the newest image for nodes, such as `20260510`.
 """
 
 import json
@@ -31,6 +34,7 @@ class Knobs:
         self.fail = json.loads(os.environ.get("BENCH_EKS_FAIL") or "{}")
         self.file = os.environ.get("BENCH_EKS_CLUSTER")
         self.known = None
+        self.insights, self.release = [], None
 
     def say(self, said):
         """Takes what a test says."""
@@ -40,6 +44,8 @@ class Knobs:
                 self.fail.pop(name, None)
             else:
                 self.fail[name] = failure
+        self.insights = said.get("insights", self.insights)
+        self.release = said.get("release", self.release)
         cluster = said.get("cluster")
         if isinstance(cluster, str):
             self.file = cluster

@@ -8,7 +8,7 @@ from moto.ec2.models import ec2_backends
 from moto.ssm.exceptions import SSMException, ValidationException
 from moto.ssm.responses import SimpleSystemManagerResponse
 
-from . import replaces, run_command
+from . import knobs, replaces, run_command
 from .eks import catalog
 
 # The image is the one of amis.json.
@@ -16,11 +16,16 @@ PARAMETERS = {
     "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id": "ami-00000000000024041",
 }
 # Image and release of EKS's nodes (https://docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html).
-NODES = "/aws/service/eks/optimized-ami/{}/amazon-linux-2023/x86_64/standard/recommended"
+NODES = "/aws/service/eks/optimized-ami/{}/amazon-linux-2023/{}/standard/recommended"
+# Name of a parameter -> the version of Kubernetes whose newest release it tells.
+RELEASES = {}
 for _version, _status, *_ in catalog.VERSIONS:
     if _status != catalog.UNSUPPORTED:
-        PARAMETERS[f"{NODES.format(_version)}/image_id"] = catalog.IMAGE
-        PARAMETERS[f"{NODES.format(_version)}/release_version"] = catalog.release_version(_version)
+        for _processor in ("x86_64", "arm64"):
+            _name = NODES.format(_version, _processor)
+            PARAMETERS[f"{_name}/image_id"] = catalog.IMAGE
+            PARAMETERS[f"{_name}/release_version"] = catalog.release_version(_version)
+            RELEASES[f"{_name}/release_version"] = _version
 
 # Characters of a value; moto's default tier is the standard one.
 TIERS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8192}
@@ -43,6 +48,10 @@ def publish_parameters():
     @replaces(models.ParameterDict, "_check_loading_status")
     def check_loading_status(check, self, key):
         check(self, key)
+        if key in RELEASES and key in self.keys():
+            # A test may have said that there is a newer one.
+            newest = catalog.release_version(RELEASES[key], knobs.of(self.account_id).release)
+            dict.__getitem__(self, key)[-1].value = newest
         if self.__dict__.setdefault("bench_published", False):
             return
         self.bench_published = True

@@ -110,6 +110,10 @@ impl Undecided {
                     .to_owned()
             }
             Self::NoAddon { .. } => "name another version of Kubernetes with --kubernetes-version".to_owned(),
+            Self::Fixed {
+                key: "eks.version", ..
+            } => "leave the option out; `dataops-infra upgrade --kubernetes-version` goes up one version after the other"
+                .to_owned(),
             Self::Fixed { .. } => {
                 "leave the option out, or make another deployment and take this one down".to_owned()
             }
@@ -195,7 +199,12 @@ pub fn choose(
         return Err(Undecided::NothingScales);
     }
     let storage = storage(said, was)?;
+    // Nodes keep their image until an upgrade says otherwise.
+    let release = was
+        .filter(|was| was.version == version)
+        .and_then(|was| was.release.clone());
     Ok(Eks {
+        release,
         addons: pinned(adopted, &version, storage.mode, was, facts)?,
         cluster,
         adopted,

@@ -275,6 +275,11 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// Whether a claim has its volume.
+pub fn is_bound(claim: &Value) -> bool {
+    claim["status"]["phase"] == "Bound"
+}
+
 /// Says that an object is going and what keeps it; none where it stays.
 pub fn going(object: &Value) -> Option<String> {
     object["metadata"]["deletionTimestamp"].as_str()?;

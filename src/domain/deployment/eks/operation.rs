@@ -73,6 +73,8 @@ pub enum EksOperation {
     UpdateVersion {
         /// Such as `1.35`.
         version: String,
+        /// Whether EKS is to do it although its own checks say that the cluster is not ready.
+        force: bool,
     },
     /// Removes the cluster.
     DeleteCluster,
@@ -125,10 +127,13 @@ pub enum EksOperation {
         /// Nodes at most.
         max: u32,
     },
-    /// Rolls the nodes to the newest version of the launch template, or to another version of Kubernetes.
+    /// Rolls the nodes to the newest version of the launch template, to another version of Kubernetes, or to another release of
+    /// their image.
     UpdateNodeGroup {
         /// Version of Kubernetes, where it changes.
         version: Option<String>,
+        /// Release of the image, where it changes and is known; else EKS takes the newest.
+        release: Option<String>,
     },
     /// Removes the node group.
     DeleteNodeGroup,
@@ -324,7 +329,7 @@ pub enum ClusterOperation {
     },
     /// Removes an object if it is ours, and waits until it is gone.
     Delete(Object),
-    /// Installs or upgrades the release and waits for it.
+    /// Installs or upgrades the release and waits for it; an upgrade that fails is taken back.
     Release(Box<ReleaseSpec>),
     /// Waits until the runner is online.
     WaitRunner,
@@ -333,32 +338,33 @@ pub enum ClusterOperation {
         /// Seconds that jobs may take.
         seconds: u32,
     },
+    /// Ends the runner and aborts its jobs.
+    Abort,
+    /// Lets a runner that was drained come back.
+    Start,
     /// Removes the release.
     Uninstall,
-    /// Goes back to a revision of the release.
-    Rollback {
-        /// The revision.
-        revision: u32,
-    },
     /// Removes services with load balancers that would keep the VPC and cost money; only in a cluster of ours.
     DeleteLoadBalancers,
+    /// Waits until a claim has its volume: without it no job's pod starts.
+    WaitClaim(Object),
     /// Removes claims of the deployment and waits until their volumes are gone.
     DeleteClaims,
 }
+
+/// Seconds that going back from an upgrade that failed may take: the pods of before still run.
+pub const ROLLBACK_SECONDS: u32 = 180;
 
 impl ClusterOperation {
     /// Returns the seconds that are waited at most after the call, for what takes long.
     pub fn waits_seconds(&self) -> Option<u64> {
         match self {
-            Self::Release(release) => Some(u64::from(release.seconds) + 60),
+            Self::Release(release) => Some(u64::from(release.seconds + ROLLBACK_SECONDS) + 60),
             Self::Drain { seconds } => Some(u64::from(*seconds) + 120),
-            Self::WaitRunner
-            | Self::Uninstall
-            | Self::Rollback { .. }
-            | Self::DeleteLoadBalancers
-            | Self::DeleteClaims => Some(600),
-            Self::Delete(_) => Some(300),
-            Self::Apply(_) | Self::ApplySecret { .. } => None,
+            Self::Abort => Some(180),
+            Self::WaitRunner | Self::Uninstall | Self::DeleteLoadBalancers | Self::DeleteClaims => Some(600),
+            Self::Delete(_) | Self::WaitClaim(_) => Some(300),
+            Self::Apply(_) | Self::ApplySecret { .. } | Self::Start => None,
         }
     }
 

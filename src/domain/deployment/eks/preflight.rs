@@ -146,7 +146,11 @@ pub struct EksNeed {
 
 /// Works out the findings.
 pub fn findings(need: &EksNeed, facts: &EksFacts, subnets: &[SubnetFact]) -> Vec<Finding> {
-    let mut findings = vec![version(need, facts)];
+    let mut findings = vec![version_finding(
+        &need.version,
+        need.cluster,
+        facts.versions.as_deref(),
+    )];
     if need.cluster {
         findings.push(zones(facts, subnets));
         findings.push(addresses(subnets));
@@ -170,9 +174,10 @@ pub fn findings(need: &EksNeed, facts: &EksFacts, subnets: &[SubnetFact]) -> Vec
     findings
 }
 
-fn version(need: &EksNeed, facts: &EksFacts) -> Finding {
+/// Says what EKS knows of a version of Kubernetes, of which a cluster is made or to which one goes.
+pub fn version_finding(wanted: &str, made: bool, versions: Option<&[KubernetesVersion]>) -> Finding {
     let code = "eks-version";
-    let Some(versions) = &facts.versions else {
+    let Some(versions) = versions else {
         let remedy = "allow eks:DescribeClusterVersions";
         return Finding::new(
             code,
@@ -187,9 +192,9 @@ fn version(need: &EksNeed, facts: &EksFacts) -> Finding {
         .map(|version| version.version.as_str())
         .collect();
     let choose = format!("choose one in standard support: {}", standard.join(", "));
-    match versions.iter().find(|version| version.version == need.version) {
+    match versions.iter().find(|version| version.version == wanted) {
         None => {
-            let evidence = format!("EKS has no Kubernetes {}", need.version);
+            let evidence = format!("EKS has no Kubernetes {wanted}");
             Finding::new(code, Status::Blocked, evidence, choose)
         }
         Some(found) if found.standard => {
@@ -215,11 +220,7 @@ fn version(need: &EksNeed, facts: &EksFacts) -> Finding {
                     .unwrap_or("a day that EKS does not tell")
             );
             // A cluster with the policy STANDARD cannot be made of it; one that exists can have reached it.
-            let status = if need.cluster {
-                Status::Blocked
-            } else {
-                Status::Warning
-            };
+            let status = if made { Status::Blocked } else { Status::Warning };
             Finding::new(code, status, evidence, choose)
         }
     }

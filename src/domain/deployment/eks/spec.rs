@@ -17,6 +17,9 @@ pub struct Eks {
     pub adopted: bool,
     /// Version of Kubernetes, such as `1.34`; of an adopted cluster the one it had.
     pub version: String,
+    /// Release of the nodes' image that they have at least, such as `1.34.8-20260410`; none: the one that EKS chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// Nodes at least.
     pub min_nodes: u32,
     /// Nodes at most.

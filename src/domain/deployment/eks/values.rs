@@ -1,5 +1,7 @@
 //! The values that the vendor's chart is installed with.
 //!
+//! What they are stands in `templates/eks/values.yaml`; here its holes are filled.
+//!
 //! The chart is not public. What the vendor documents is used as documented: `vaultSecret`, `rbac.create` and `runners.config`
 //! (<https://docs.dataops.live/docs/administration/kubernetes-runner/additional-configuration>,
 //! <https://docs.dataops.live/docs/administration/kubernetes-runner/troubleshooting/>). The rest has the names of GitLab's chart
@@ -7,6 +9,8 @@
 //!
 //! `vault` is not written, because what is in values is in the release's secret and in `helm get values`; neither is a token: the chart is told the name
 //! of the secret that has it. The vault reaches job pods as the chart wants it to; a second mount at the same path would be refused.
+
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -33,9 +37,15 @@ pub const NODE_GROUP_LABEL: &str = "eks.amazonaws.com/nodegroup";
 /// Where job pods have the cache, as the containers of a host do.
 pub const CACHE_PATH: &str = "/agent_cache";
 
-/// Seconds that a job's pod may wait for a node: one that is added takes minutes, and the runner gives up after 180 s by itself
-/// (<https://docs.gitlab.com/runner/executors/kubernetes/>, `poll_timeout`).
-const POLL_TIMEOUT: u32 = 900;
+/// The values as they are written down, with holes.
+static TEMPLATE: LazyLock<Value> = LazyLock::new(|| {
+    serde_yaml::from_str(include_str!("../../../../templates/eks/values.yaml"))
+        .expect("a test reads the embedded template")
+});
+
+/// What the description of a release of ours begins with.
+const DESCRIBED: &str = "dataops-infra";
+
 /// Seconds beyond a job's longest time that the runner has to end in.
 const GRACE: u32 = 300;
 /// Seconds that the release may take: a node is there, its images are not.
@@ -48,13 +58,6 @@ pub const PROTECTION: [(&str, &str); 2] = [
     ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
     ("karpenter.sh/do-not-disrupt", "true"),
 ];
-
-/// Ends the runner without ending its jobs: it unregisters, so that it gets no more, and is asked to finish (SIGQUIT).
-///
-/// Kubernetes sends what the image says, SIGTERM where it says nothing, which aborts jobs
-/// (<https://docs.gitlab.com/runner/commands/#signals>). What the first process gets, it hands on.
-const PRE_STOP: &str =
-    "gitlab-runner unregister --all-runners || true; kill -QUIT 1; while kill -0 1; do sleep 1; done";
 
 /// Kinds of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,43 +97,101 @@ pub fn digest(chart: &Chart, values: &Value) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What Helm keeps with a release of ours: the digest of chart and values, and that of the token's secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Digest of chart and values.
+    pub release: String,
+    /// Digest of the secret that the runner's pod was made with.
+    pub token: String,
+}
+
+impl std::fmt::Display for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{DESCRIBED} {} {}", self.release, self.token)
+    }
+}
+
+impl Described {
+    /// Reads what a release is described with; none where another wrote it.
+    pub fn read(description: &str) -> Option<Self> {
+        let (release, token) = description
+            .strip_prefix(DESCRIBED)?
+            .trim_start()
+            .split_once(' ')?;
+        Some(Self {
+            release: release.to_owned(),
+            token: token.to_owned(),
+        })
+    }
+}
+
 /// Returns the values that do not hang on the token.
 pub fn values(record: &Record, eks: &Eks) -> Value {
-    let spec = &record.spec;
-    let name = &record.name;
+    let mut values = filled(&TEMPLATE, &holes(record, eks)).unwrap_or_default();
+    let config = toml::text(&values["runners"]["config"]);
+    values["runners"]["config"] = json!(config);
+    values
+}
+
+/// Returns what the holes of the template are for; null leaves a key to the chart.
+fn holes(record: &Record, eks: &Eks) -> Value {
+    let (spec, name, job) = (&record.spec, &record.name, eks.job);
     let labels = json!({
         DEPLOYMENT_LABEL: name.as_str(),
         GENERATION_LABEL: record.generation.as_str(),
     });
-    let mut values = json!({
-        "gitlabUrl": spec.platform_url,
-        "concurrent": spec.concurrency,
-        "checkInterval": spec.check_interval,
-        "unregisterRunners": true,
-        "deploymentLifecycle": { "preStop": { "exec": { "command": ["/bin/sh", "-c", PRE_STOP] } } },
-        "terminationGracePeriodSeconds": grace_seconds(eks),
-        "rbac": { "create": true },
-        "runners": {
-            "secret": name.token_secret(),
-            "config": toml::text(&runner(record, eks)),
-        },
-        "nodeSelector": node_selector(record, eks),
-        "podAnnotations": protection(),
-        "podLabels": labels,
-        // The runner itself only talks; the jobs have pods of their own.
-        "resources": { "requests": { "cpu": "100m", "memory": "128Mi" } },
+    let mut job_labels = labels.clone();
+    job_labels[PART_LABEL] = json!(PART_JOB);
+    let mut holes = json!({
+        "PLATFORM_URL": spec.platform_url,
+        "CONCURRENCY": spec.concurrency,
+        "CHECK_INTERVAL": spec.check_interval,
+        "GRACE_SECONDS": grace_seconds(eks),
+        "TOKEN_SECRET": name.token_secret(),
+        "NAME": name.as_str(),
+        "NAMESPACE": eks.namespace,
+        "JOB_ACCOUNT": name.job_account(),
+        "JOB_CPU": format!("{}m", job.cpu_m),
+        "JOB_MEMORY": format!("{}Mi", job.memory_mib),
+        "JOB_MEMORY_LIMIT": format!("{}Mi", job.memory_limit_mib),
+        "PULL_POLICIES": PULL_POLICIES,
+        "NODE_SELECTOR": node_selector(record, eks),
+        "PROTECTION": protection(),
+        "LABELS": labels,
+        "JOB_LABELS": job_labels,
+        "VAULT_SECRET": eks.vault_secret,
     });
-    if let Some(vault) = &eks.vault_secret {
-        values["vaultSecret"] = json!(vault);
-    }
     if spec.registry.is_some() {
-        values["imagePullSecrets"] = json!([{ "name": name.registry_secret() }]);
+        holes["PULL_SECRETS"] = json!([{ "name": name.registry_secret() }]);
+        holes["PULL_SECRET_NAMES"] = json!([name.registry_secret()]);
+    }
+    if eks.storage.mode != StorageMode::None {
+        holes["VOLUMES"] = json!({ "pvc": [{ "name": name.cache_claim(), "mount_path": CACHE_PATH }] });
     }
     if spec.runner_image != CHART_IMAGE || spec.channel != CHART_CHANNEL {
         let (registry, image) = split(&spec.runner_image);
-        values["image"] = json!({ "registry": registry, "image": image, "tag": spec.channel });
+        holes["IMAGE"] = json!({ "registry": registry, "image": image, "tag": spec.channel });
     }
-    values
+    holes
+}
+
+/// Returns a part of the template with its holes filled; none for a hole with nothing for it.
+fn filled(part: &Value, holes: &Value) -> Option<Value> {
+    match part {
+        Value::String(text) => match text.strip_prefix("@@").and_then(|rest| rest.strip_suffix("@@")) {
+            Some(hole) => holes.get(hole).filter(|value| !value.is_null()).cloned(),
+            None => Some(part.clone()),
+        },
+        Value::Array(items) => Some(items.iter().filter_map(|item| filled(item, holes)).collect()),
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .filter_map(|(key, value)| Some((key.clone(), filled(value, holes)?)));
+            Some(Value::Object(fields.collect()))
+        }
+        _ => Some(part.clone()),
+    }
 }
 
 /// Returns the values that hang on the token: only a registration takes tags and limits, and with the other kind the runner
@@ -174,38 +235,6 @@ fn protection() -> Value {
         .map(|(key, value)| ((*key).to_owned(), json!(value)))
         .collect::<Map<_, _>>()
         .into()
-}
-
-/// Returns the runner's configuration, `[[runners]]`.
-fn runner(record: &Record, eks: &Eks) -> Value {
-    let name = &record.name;
-    let job = eks.job;
-    let mut kubernetes = json!({
-        "namespace": eks.namespace,
-        "service_account": name.job_account(),
-        "cpu_request": format!("{}m", job.cpu_m),
-        "memory_request": format!("{}Mi", job.memory_mib),
-        "memory_limit": format!("{}Mi", job.memory_limit_mib),
-        "poll_timeout": POLL_TIMEOUT,
-        "pull_policy": PULL_POLICIES,
-        "node_selector": node_selector(record, eks),
-        "pod_annotations": protection(),
-        "pod_labels": {
-            DEPLOYMENT_LABEL: name.as_str(),
-            GENERATION_LABEL: record.generation.as_str(),
-            PART_LABEL: PART_JOB,
-        },
-    });
-    if record.spec.registry.is_some() {
-        kubernetes["image_pull_secrets"] = json!([name.registry_secret()]);
-    }
-    if eks.storage.mode != StorageMode::None {
-        kubernetes["volumes"] = json!({ "pvc": [{
-            "name": name.cache_claim(),
-            "mount_path": CACHE_PATH,
-        }] });
-    }
-    json!({ "runners": [{ "name": name.as_str(), "executor": "kubernetes", "kubernetes": kubernetes }] })
 }
 
 /// Returns registry and the rest of an image; Docker Hub where none is named.

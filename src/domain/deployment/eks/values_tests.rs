@@ -66,6 +66,31 @@ fn the_runner_is_configured_by_toml() {
 }
 
 #[test]
+fn every_hole_is_known_and_each_is_in_the_template() {
+    let mut full = record();
+    full.spec.registry = Some(SecretRef::Secret("hub".to_owned()));
+    full.spec.runner_image = "hub.example/runner".to_owned();
+    full.spec.eks.as_mut().expect("on EKS").vault_secret = Some("vault".to_owned());
+    let holes = holes(&full, full.spec.eks.as_deref().expect("on EKS"));
+    let text = include_str!("../../../../templates/eks/values.yaml");
+    let read: Value = serde_yaml::from_str(text).expect("YAML");
+    let read = read.to_string();
+    for hole in holes.as_object().expect("holes").keys() {
+        assert!(read.contains(&format!("\"@@{hole}@@\"")), "{hole} is nowhere");
+    }
+    let left = filled(&TEMPLATE, &holes).expect("values").to_string();
+    assert_eq!(read.matches("@@").count() % 2, 0);
+    for hole in read
+        .split("\"@@")
+        .skip(1)
+        .filter_map(|rest| rest.split("@@\"").next())
+    {
+        assert!(holes.get(hole).is_some(), "nothing is for {hole}");
+    }
+    assert!(!left.contains("@@"), "{left}");
+}
+
+#[test]
 fn no_values_of_another_deployment() {
     let mut other = record();
     other.spec.eks = None;

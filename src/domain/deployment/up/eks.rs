@@ -10,9 +10,12 @@ use serde_json::Value;
 use super::{Claim, Climb, tags};
 use crate::domain::deployment::change::{Difference, tag_differences};
 use crate::domain::deployment::eks::name::{RoleOf, access_address};
-use crate::domain::deployment::eks::observed::{Addon, Cluster, Inside, NodeGroup, Objects, ObservedEks};
+use crate::domain::deployment::eks::observed::{
+    Addon, Cluster, Inside, NodeGroup, Objects, ObservedEks, Release,
+};
 use crate::domain::deployment::eks::operation::{AddonSpec, ClusterOperation, EksOperation, Object};
 use crate::domain::deployment::eks::spec::{Autoscaler, Eks, StorageMode};
+use crate::domain::deployment::eks::values::Described;
 use crate::domain::deployment::eks::{addons, autoscaler, identity, nodes, objects, values};
 use crate::domain::deployment::name::{Host, IAM_PATH};
 use crate::domain::deployment::operation::TagTarget;
@@ -20,10 +23,10 @@ use crate::domain::deployment::owner::{DEPLOYMENT, KEPT, Tags};
 use crate::domain::deployment::step::{Action, Block};
 
 /// What the steps need of the deployment, so that they can be added meanwhile.
-struct Scene {
-    eks: Eks,
-    seen: ObservedEks,
-    inside: Objects,
+pub(super) struct Scene {
+    pub(super) eks: Eks,
+    pub(super) seen: ObservedEks,
+    pub(super) inside: Objects,
 }
 
 impl Climb<'_> {
@@ -52,8 +55,15 @@ impl Climb<'_> {
         self.file_system(&scene);
         // The first nodes wait for the network, everything else for nodes.
         let mut waits = self.addons(&scene, true);
+        // Nodes that are replaced come after all add-ons.
+        let rolls = self.rolls(&scene);
+        if rolls {
+            waits.extend(self.addons(&scene, false));
+        }
         self.node_group(&scene);
-        waits.extend(self.addons(&scene, false));
+        if !rolls {
+            waits.extend(self.addons(&scene, false));
+        }
         for (address, name, after) in waits {
             let after: Vec<&str> = after.iter().map(String::as_str).collect();
             self.steps.eks(
@@ -74,6 +84,7 @@ impl Climb<'_> {
             });
             return;
         }
+        self.return_runner(&scene);
         self.inside(&scene);
         self.release(&scene);
     }
@@ -232,7 +243,7 @@ impl Climb<'_> {
                 ],
                 EksOperation::CreateCluster,
             );
-            self.wait_for_cluster(&["cluster"]);
+            self.wait_for_cluster("until AWS has made the control plane", &["cluster"]);
             return;
         };
         let Claim::Ours = self.claim(&cluster.tags, "cluster", format!("cluster {}", eks.cluster)) else {
@@ -250,8 +261,12 @@ impl Climb<'_> {
                 self.in_the_way(eks, format!("is {}", told(it)));
                 return;
             }
+            _ if self.goes_up(eks, it) => {
+                self.control_plane(eks, it);
+                self.wait_for_cluster("until the control plane is active again", &["cluster-version"]);
+            }
             "ACTIVE" => {}
-            _ => self.wait_for_cluster(&["record"]),
+            _ => self.wait_for_cluster("until AWS has made the control plane", &["record"]),
         }
         self.retag_arn(&cluster.tags, "cluster", "eks:cluster", it.arn.clone());
         self.cluster_changes(eks, it);
@@ -265,12 +280,12 @@ impl Climb<'_> {
         });
     }
 
-    fn wait_for_cluster(&mut self, after: &[&str]) {
+    fn wait_for_cluster(&mut self, reason: &str, after: &[&str]) {
         self.steps.eks(
             "cluster-active",
             "eks:cluster",
             Action::Wait,
-            "until AWS has made the control plane",
+            reason,
             after,
             EksOperation::WaitCluster,
         );
@@ -335,7 +350,9 @@ impl Climb<'_> {
             before = address;
         }
         let mut stuck = Vec::new();
-        stuck.extend(Difference::of("Kubernetes version", &it.version, &eks.version));
+        if !self.goes_up(eks, it) {
+            stuck.extend(Difference::of("Kubernetes version", &it.version, &eks.version));
+        }
         if eks.secrets_key.is_some() && it.secrets_key != eks.secrets_key {
             let is = it.secrets_key.clone().unwrap_or_else(|| "EKS's own".to_owned());
             let should = eks.secrets_key.clone().unwrap_or_default();
@@ -550,7 +567,9 @@ impl Climb<'_> {
                         "ec2:launch-template",
                         TagTarget::Ec2(id),
                     );
-                    if template.it.digest != digest {
+                    if template.it.digest != digest && self.changes_nodes() {
+                        self.next_template(&template.it, template_tags, digest);
+                    } else if template.it.digest != digest {
                         self.stuck.push((
                             "launch-template".to_owned(),
                             Difference::new(
@@ -612,6 +631,10 @@ impl Climb<'_> {
                 after.push("nodes-failed-gone");
                 self.make_nodes(&after);
             }
+            _ if self.rolls(scene) => {
+                self.node_changes(eks, &group.it);
+                self.roll(scene, &group.it);
+            }
             "CREATING" | "UPDATING" => self.wait_for_nodes(&["record"]),
             _ => self.node_changes(eks, &group.it),
         }
@@ -644,7 +667,7 @@ impl Climb<'_> {
         self.wait_for_nodes(&["nodes"]);
     }
 
-    fn wait_for_nodes(&mut self, after: &[&str]) {
+    pub(super) fn wait_for_nodes(&mut self, after: &[&str]) {
         self.steps.eks(
             "nodes-active",
             "eks:nodegroup",
@@ -684,7 +707,7 @@ impl Climb<'_> {
             &group.instance_types.join(" "),
             &types.join(" "),
         ));
-        if group.status == "DEGRADED" {
+        if group.status == "DEGRADED" && !self.changes_nodes() {
             stuck.push(Difference::new("status", issues(group), "ACTIVE"));
         }
         self.stuck
@@ -860,6 +883,9 @@ impl Climb<'_> {
                 &after,
                 anew,
             );
+            if applied.address == "claim" {
+                self.claim_bound(scene, applied.object);
+            }
         }
         let place = self.place().clone();
         let mut before = vec![
@@ -875,6 +901,29 @@ impl Climb<'_> {
             self.apply(scene, &address, reason, &object, operation, &after, false);
             before.push(address);
         }
+    }
+
+    /// Adds the wait for a claim's volume, which the driver makes or the cluster finds.
+    fn claim_bound(&mut self, scene: &Scene, claim: Object) {
+        let live = scene.inside.objects.get("claim");
+        if !self.wanted.wait || live.is_some_and(objects::is_bound) {
+            return;
+        }
+        self.steps.within(
+            "claim-bound",
+            "kubernetes:object",
+            Action::Wait,
+            "until the cache has its volume",
+            &[
+                "record",
+                "cluster-active",
+                "claim",
+                "volume",
+                "mount-targets-available",
+                "addon-aws-efs-csi-driver-active",
+            ],
+            ClusterOperation::WaitClaim(claim),
+        );
     }
 
     /// Whether the secret in the cluster holds another token than it should.
@@ -951,12 +1000,15 @@ impl Climb<'_> {
                 Some(Action::Create),
                 format!("the vendor's chart {}", self.chart()),
             ),
-            // The pod carries a digest of the token, so that another one rolls it.
-            Some(release) if release.status == "deployed" && self.steps.has("secret-token") => {
+            // The pod carries a digest of the token, so that another one rolls it; a run that was killed may have left another in the
+            // secret than the pod was made with.
+            Some(release) if release.status == "deployed" && self.is_of_another_token(scene, release) => {
                 (Some(Action::Update), "the runner takes another token".to_owned())
             }
             Some(release)
-                if release.status == "deployed" && release.description.ends_with(&wanted.digest) =>
+                if release.status == "deployed"
+                    && Described::read(&release.description)
+                        .is_some_and(|it| it.release == wanted.digest) =>
             {
                 (None, String::new())
             }
@@ -992,6 +1044,20 @@ impl Climb<'_> {
                 &after,
                 ClusterOperation::WaitRunner,
             );
+        }
+    }
+
+    fn is_of_another_token(&self, scene: &Scene, release: &Release) -> bool {
+        if self.steps.has("secret-token") {
+            return true;
+        }
+        match (
+            Described::read(&release.description),
+            scene.inside.secret_digests.get("secret-token"),
+        ) {
+            (Some(described), Some(is)) => described.token != *is,
+            // Another wrote it, or there is nothing to compare with.
+            _ => false,
         }
     }
 
@@ -1098,6 +1164,7 @@ mod tests {
             user_data: &BTreeMap::new(),
             wait: true,
             resize: None,
+            upgrade: None,
         };
         up(&wanted, observed)
     }
@@ -1176,6 +1243,50 @@ mod tests {
         ] {
             assert!(release.contains(address), "the release needs {address}");
         }
+    }
+
+    /// A run that was killed between the secret and the chart: the secret holds another token than the pod was made with.
+    #[test]
+    fn a_pod_of_another_token_than_the_secret_is_made_anew() {
+        let record = record();
+        let wanted = values::release(&record).expect("on EKS");
+        let steps = |description: String, secret: &str| {
+            let objects = Objects {
+                release: Some(Release {
+                    status: "deployed".to_owned(),
+                    description,
+                    ..Release::default()
+                }),
+                secret_digests: BTreeMap::from([("secret-token".to_owned(), secret.to_owned())]),
+                objects: BTreeMap::from([("secret-token".to_owned(), {
+                    let all = objects::all(&record, record.spec.eks.as_deref().expect("on EKS"));
+                    let secret = all.into_iter().find(|applied| applied.address == "secret-token");
+                    secret.expect("a secret").object.manifest
+                })]),
+                ..Objects::default()
+            };
+            let observed = Observed {
+                token: Some(crate::domain::deployment::observed::Tagged {
+                    it: (),
+                    tags: record.owner().tags("token"),
+                }),
+                eks: Some(Box::new(ObservedEks {
+                    inside: Inside::Read(Box::new(objects)),
+                    ..ObservedEks::default()
+                })),
+                ..Observed::default()
+            };
+            let steps = ascent(&record, &observed).steps;
+            steps.iter().any(|step| step.address == "release")
+        };
+        let described = |token: &str| {
+            let release = wanted.digest.clone();
+            let token = token.to_owned();
+            Described { release, token }.to_string()
+        };
+        assert!(steps(described("old"), "new"));
+        assert!(steps("Rollback to 1".to_owned(), "new"));
+        assert!(!steps(described("new"), "new"));
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use aws_sdk_eks::types::{
-    AccessScope, AccessScopeType, ClusterIssueCode, ClusterStatus, ErrorCode, LogSetup, LogType, Logging,
-    SupportType, Update, UpdateStatus, UpgradePolicyRequest, VersionStatus, VpcConfigRequest,
+    AccessScope, AccessScopeType, Category, ClusterIssueCode, ClusterStatus, ErrorCode, InsightSummary,
+    InsightsFilter, LogSetup, LogType, Logging, SupportType, Update, UpdateStatus, UpgradePolicyRequest,
+    VersionStatus, VpcConfigRequest,
 };
 use serde_json::json;
 
@@ -531,4 +532,46 @@ async fn policies_name_what_eks_and_efs_are_asked() {
         efs.describe_mount_targets().file_system_id("fs-1").send().await,
         "AccessDeniedException",
     );
+}
+
+#[tokio::test]
+async fn what_eks_finds_about_the_next_version_is_listed_and_described() {
+    let Some(scene) = Scene::open().await else {
+        return;
+    };
+    scene.made("ci").await;
+    let list = async |version: &str| {
+        let filter = InsightsFilter::builder()
+            .categories(Category::UpgradeReadiness)
+            .kubernetes_versions(version)
+            .build();
+        let list = scene.eks.list_insights().cluster_name("ci").filter(filter);
+        list.send().await.expect("insights").insights().to_vec()
+    };
+    let usual = list("1.36").await;
+    let status = |insight: &InsightSummary| {
+        let status = insight.insight_status().and_then(|status| status.status());
+        status.map(|status| status.as_str().to_owned())
+    };
+    assert_eq!(usual.len(), 1);
+    assert_eq!(status(&usual[0]).as_deref(), Some("PASSING"));
+    scene.account.knobs(&json!({"insights": [
+        {"name": "Deprecated APIs removed in Kubernetes v1.36", "status": "ERROR", "reason": "Deprecated API usage detected.",
+         "recommendation": "Update manifests and API clients."},
+        {"name": "Kubelet version skew", "status": "PASSING"},
+    ]}));
+    assert!(list("1.37").await.is_empty());
+    let found = list("1.36").await;
+    let error = found
+        .iter()
+        .find(|insight| status(insight).as_deref() == Some("ERROR"));
+    let error = error.expect("an error");
+    let describe = |id: &str| scene.eks.describe_insight().cluster_name("ci").id(id).send();
+    let described = describe(error.id().expect("an id")).await.expect("the insight");
+    let described = described.insight().expect("an insight");
+    assert_eq!(
+        described.recommendation(),
+        Some("Update manifests and API clients.")
+    );
+    refused(describe("other").await, "ResourceNotFoundException");
 }

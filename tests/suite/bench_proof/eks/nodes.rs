@@ -456,3 +456,54 @@ async fn launch_templates_are_listed_whole_and_with_their_tags() {
         .collect();
     assert_eq!(kinds, [&ResourceType::Instance, &ResourceType::Volume]);
 }
+
+/// A roll makes all nodes anew, tells the API server's bench of it, and goes to no earlier image.
+#[tokio::test]
+async fn nodes_are_rolled_to_newer_images_only() {
+    let Some(scene) = Scene::open().await else {
+        return;
+    };
+    scene.made("ci").await;
+    let control = Control::start(200);
+    scene
+        .account
+        .knobs(&json!({"cluster": {"control": control.url}, "release": "20260510"}));
+    scene.nodes("ci", "nodes").send().await.expect("begins");
+    scene.nodegroup_is("ci", "nodes", NodegroupStatus::Active).await;
+    let release = async || {
+        let group = scene.nodegroup("ci", "nodes").await;
+        group.release_version().unwrap_or_default().to_owned()
+    };
+    let first = release().await;
+    assert!(first.ends_with("-20260510"), "{first}");
+    let roll = |release: &str| {
+        let roll = scene.eks.update_nodegroup_version().cluster_name("ci");
+        roll.nodegroup_name("nodes").release_version(release).send()
+    };
+    let invalid = "InvalidParameterException";
+    refused(roll(&first.replace("0510", "0610")).await, invalid);
+    refused(roll(&first.replace("0510", "0410")).await, invalid);
+    refused(roll("1.30.1-20260510").await, invalid);
+    let before: Vec<_> = scene.instances("ci").await.iter().map(id).collect();
+    scene.account.knobs(&json!({"release": "20260610"}));
+    roll(&first.replace("0510", "0610")).await.expect("begins");
+    scene.nodegroup_is("ci", "nodes", NodegroupStatus::Active).await;
+    assert!(release().await.ends_with("-20260610"));
+    let after: Vec<_> = scene.instances("ci").await.iter().map(id).collect();
+    assert_eq!(after.len(), before.len());
+    assert!(
+        after.iter().all(|id| !before.contains(id)),
+        "{before:?} {after:?}"
+    );
+    let methods: Vec<String> = control
+        .told()
+        .into_iter()
+        .filter(|(_, path, _)| path.ends_with("/nodes/ci/nodes"))
+        .map(|(method, ..)| method)
+        .collect();
+    assert_eq!(methods, ["PUT", "DELETE", "PUT"]);
+}
+
+fn id(instance: &Instance) -> Option<String> {
+    instance.instance_id().map(str::to_owned)
+}

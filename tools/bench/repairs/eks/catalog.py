@@ -20,6 +20,8 @@ VERSIONS = [
 DEFAULT = "1.35"
 PLATFORM = "eks.9"
 IMAGE = "ami-0000000000000e351"
+# Of the newest image for nodes, unless a test says another.
+DAY = "20260410"
 # Name of the add-on -> its versions for every version of Kubernetes, newest first, or none: one that goes with Kubernetes.
 # Then the one that is the default where none is asked for, its namespace, and whether it needs a role.
 ADDONS = {
@@ -61,10 +63,10 @@ def minor(version):
     return int(version.partition(".")[2])
 
 
-def release_version(version):
-    """Returns the release of the node image for a version of Kubernetes."""
+def release_version(version, day=None):
+    """Returns the release of the node image for a version of Kubernetes, the newest of a day."""
     patch = next(patch for name, _, patch, *_ in VERSIONS if name == version)
-    return f"{patch}-20260410"
+    return f"{patch}-{day or DAY}"
 
 
 def cluster_version(row):

@@ -38,7 +38,7 @@ class Nodegroup(Thing):
         self.subnets, self.labels = subnets, dict(parameters.get("labels") or {})
         self.taints = list(parameters.get("taints") or [])
         self.version = parameters.get("version") or cluster.version
-        self.release = parameters.get("releaseVersion") or catalog.release_version(self.version)
+        self.release = parameters.get("releaseVersion") or catalog.release_version(self.version, backend.knobs.release)
         self.template, self.capacity = template, parameters.get("capacityType") or "ON_DEMAND"
         self.disk = None if template else parameters.get("diskSize") or DISK_GIB
         self.image = parameters.get("amiType") or "AL2023_x86_64_STANDARD"
@@ -461,16 +461,26 @@ def update_nodegroup_version(backend, parameters):
     template = template_of(backend, parameters.get("launchTemplate")) or group.template
     if (template and template["id"]) != (group.template and group.template["id"]):
         invalid("You cannot change the launch template of a node group, only its version.", nodegroupName=group.name)
-    release = parameters.get("releaseVersion") or catalog.release_version(version)
+    newest = catalog.release_version(version, backend.knobs.release)
+    release = parameters.get("releaseVersion") or newest
+    patch, _, day = release.rpartition("-")
+    if not patch.startswith(f"{version}.") or not day.isdigit() or day > newest.rpartition("-")[2]:
+        invalid(f"Requested release version {release} is not valid for kubernetes version {version}.", nodegroupName=group.name)
+    if version == group.version and day < group.release.rpartition("-")[2]:
+        # https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdateNodegroupVersion.html
+        invalid(f"Nodegroup {group.name} cannot go back to release version {release}", nodegroupName=group.name)
     wanted = {"Version": version, "ReleaseVersion": release}
     if template:
         wanted["LaunchTemplateVersion"] = template["version"]
 
     def change():
         group.version, group.release, group.template = version, release, template
-        # Every node is another one afterwards.
+        # Every node is another one afterwards, and what runs on those before is evicted.
         before, group.instances = group.instances, []
         problem = group.scale()
+        if not problem and group.nodes_told:
+            why = group.control("DELETE")
+            problem = issue("NodeCreationFailure", why, *before) if why else None
         group.end(before)
         return problem or group.tell()
 

@@ -7,7 +7,7 @@ from moto.core.responses import ActionResult
 from moto.eks.responses import EKSResponse
 from moto.eks.urls import response, url_paths
 
-from . import access, addon, cluster, fargate, nodegroup, pod_identity, tags, update  # noqa: F401  they answer calls
+from . import access, addon, cluster, fargate, insight, nodegroup, pod_identity, tags, update  # noqa: F401  they answer calls
 from .state import CALLS, Refused, backends, once, rendered
 
 
