@@ -179,7 +179,17 @@ pub async fn login_of(clients: &Clients, cluster: &str, region: &str) -> Result<
 
 /// Returns what signs in for other programs: this one.
 pub fn plugin() -> PathBuf {
-    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("dataops-infra"))
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("dataops-infra"));
+    in_its_place(program)
+}
+
+/// Returns where a program is that was brought up to date while this run of it goes on: Linux says that the former is deleted.
+fn in_its_place(program: PathBuf) -> PathBuf {
+    let told = program.to_string_lossy();
+    match told.strip_suffix(" (deleted)") {
+        Some(place) => PathBuf::from(place),
+        None => program,
+    }
 }
 
 /// Reads what stands in a cluster: the objects that are wanted by address, and what else is of the deployment.
@@ -1036,4 +1046,17 @@ async fn delete(here: &Here<'_>, manifest: &Value) -> Result<Done, CallError> {
     }
     object::delete(&here.cluster, &there).await?;
     Ok(Done::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_replaced_meanwhile_is_where_it_was() {
+        for told in ["/usr/bin/dataops-infra", "/usr/bin/dataops-infra (deleted)"] {
+            let place = in_its_place(PathBuf::from(told));
+            assert_eq!(place, PathBuf::from("/usr/bin/dataops-infra"));
+        }
+    }
 }

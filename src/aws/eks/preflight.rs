@@ -165,6 +165,14 @@ async fn service_roles(clients: &Clients) -> Result<BTreeSet<&'static str>, Call
     Ok(found.into_iter().flatten().collect())
 }
 
+/// Returns what was read, and else why not.
+fn read<T>(asked: Result<T, CallError>) -> (Option<T>, Option<CallError>) {
+    match asked {
+        Ok(read) => (Some(read), None),
+        Err(error) => (None, Some(error)),
+    }
+}
+
 /// Reads the facts; what cannot be read is none, and the findings say so.
 ///
 /// `cluster` is one that is adopted: its node groups count.
@@ -198,8 +206,8 @@ pub async fn facts(
     });
     let addons = async {
         match &wanted {
-            Some(version) => addons(clients, version, names).await.ok(),
-            None => None,
+            Some(version) => read(addons(clients, version, names).await),
+            None => (None, None),
         }
     };
     let (addons, clusters, node_groups, nodes, file_systems) = tokio::join!(
@@ -209,9 +217,13 @@ pub async fn facts(
         Box::pin(limit(clients, "eks", NODES_QUOTA, None)),
         Box::pin(limit(clients, "elasticfilesystem", FILE_SYSTEMS_QUOTA, None)),
     );
+    let (versions, versions_unread) = read(versions);
+    let (addons, addons_unread) = addons;
     EksFacts {
-        versions: versions.ok(),
+        versions,
+        versions_unread,
         addons,
+        addons_unread,
         cidrs: cidrs.ok(),
         zone_ids: zone_ids.ok(),
         clusters: Some(clusters),

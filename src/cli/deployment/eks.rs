@@ -188,11 +188,15 @@ pub async fn spec(
     )
     .await;
     if version.is_none() && known.versions.is_none() {
-        return Err(Failure::new(
+        let failure = Failure::new(
             Exit::Unknown,
             "the versions of Kubernetes that EKS offers could not be read",
         )
-        .hint("allow eks:DescribeClusterVersions, or name one with --kubernetes-version"));
+        .hint("allow eks:DescribeClusterVersions, or name one with --kubernetes-version");
+        return Err(match known.versions_unread {
+            Some(why) => failure.because(why),
+            None => failure,
+        });
     }
     for (reference, there) in &shared.secrets {
         let ours = want.token == Some(Token::Theirs(reference.clone()))
@@ -213,6 +217,7 @@ pub async fn spec(
                 .iter()
                 .filter_map(|name| Some((name.clone(), known.addon(name)?.to_owned())))
                 .collect::<BTreeMap<_, _>>(),
+            unread: known.addons_unread.as_ref().map(ToString::to_string),
             present: seen
                 .addons
                 .iter()

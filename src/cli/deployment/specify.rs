@@ -71,7 +71,14 @@ pub fn cluster(
     let was = was.and_then(|was| was.eks.as_deref());
     choose(name, &settings.eks, was, nodes, facts)
         .map(Some)
-        .map_err(|why| Failure::new(Exit::BadInput, format!("{name}: {why}")).hint(why.way_out()))
+        .map_err(|why| {
+            let exit = if why.is_unknown() {
+                Exit::Unknown
+            } else {
+                Exit::BadInput
+            };
+            Failure::new(exit, format!("{name}: {why}")).hint(why.way_out())
+        })
 }
 
 /// Returns the intent: what was said goes before what was, and that before what is usual.

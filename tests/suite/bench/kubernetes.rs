@@ -281,9 +281,10 @@ impl Cluster {
 
 /// A way to the API server on which calls are disturbed; see `tools/k8sbench/cluster/front.py`.
 pub struct Front {
+    /// Such as `https://127.0.0.1:34567`; the authority is the cluster's.
+    pub endpoint: String,
     cluster: &'static Cluster,
     path: String,
-    endpoint: String,
 }
 
 impl Front {

@@ -9,9 +9,11 @@ use dataops_infra::domain::call::{CallError, Refusal};
 use dataops_infra::domain::deployment::eks::operation::{ClusterOperation, Holds};
 use dataops_infra::engine::port::{Found, Sight};
 use dataops_infra::kubernetes::client::Cluster;
+use dataops_infra::kubernetes::object::{self, Spot};
 use serde_json::json;
 
-use super::World;
+use super::{World, sign};
+use crate::bench::kubernetes::Front;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_applied_told_apart_and_removed() {
@@ -200,6 +202,41 @@ async fn objects_are_applied_told_apart_and_removed() {
     );
     world.done(&remove).await;
     assert!(bench.get("/api/v1/namespaces/dataops").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_without_an_answer_is_asked_again_and_a_change_is_not() {
+    let Some(world) = World::open("https://x.example", None) else {
+        return;
+    };
+    let front = Front::open(world.bench);
+    let cluster = Cluster::new(&front.endpoint, &world.bench.authority, sign("test")).expect("a cluster");
+    let manifest = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "default" } });
+    let spot = Spot::of(&manifest);
+    let question = "ours GET namespaces/";
+
+    front.rule(&json!({ "call": question, "status": 503, "times": 1 }));
+    front.rule(&json!({ "call": question, "reset": true, "times": 1 }));
+    let read = object::read(&cluster, &spot).await.expect("asked again");
+    assert!(read.is_some());
+    assert_eq!(front.hits(), [1, 1]);
+
+    front.heal();
+    front.rule(&json!({ "call": question, "lose": true }));
+    let error = object::read(&cluster, &spot).await.expect_err("no answer ever");
+    assert!(error.is_silence(), "{error}");
+    assert_eq!(front.hits(), [3]);
+
+    front.heal();
+    front.rule(&json!({ "call": "ours PATCH namespaces/", "reset": true }));
+    let changed = object::patch(&cluster, &spot, &manifest, "somebody", false).await;
+    let error = changed.expect_err("no answer");
+    assert!(error.is_silence(), "{error}");
+    assert_eq!(
+        front.hits(),
+        [1],
+        "whether it was carried out is for the engine to see"
+    );
 }
 
 /// Answers `CONNECT` and hands bytes on; returns its address and the first lines and headers that it was sent.

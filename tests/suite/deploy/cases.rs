@@ -28,8 +28,10 @@ pub fn chosen<T>(all: Vec<T>, in_sample: impl Fn(&T) -> bool) -> Vec<T> {
     let Some((nth, of)) = share() else {
         return all.into_iter().filter(in_sample).collect();
     };
-    // One after the other, so that what takes long, which stands together, is shared.
-    all.into_iter().skip(nth - 1).step_by(of).collect()
+    // One out of each so many, and not always the same: cases that stand together are alike, and each share has all kinds.
+    let shared = all.into_iter().enumerate();
+    let ours = shared.filter(|(number, _)| number % of == (nth - 1 + number / of) % of);
+    ours.map(|(_, case)| case).collect()
 }
 
 /// Takes cases, so many at the same time; each is told its number.

@@ -36,6 +36,8 @@ pub struct ClusterFacts {
     pub auto_mode: bool,
     /// Version of each add-on that EKS takes for the version of Kubernetes that is wanted, by name.
     pub addons: BTreeMap<String, String>,
+    /// Why the versions of add-ons could not be read, where they could not.
+    pub unread: Option<String>,
     /// Add-ons that the adopted cluster has and that are not ours.
     pub present: BTreeSet<String>,
 }
@@ -46,6 +48,16 @@ pub enum Undecided {
     /// Nobody said which chart.
     #[error("the vendor's chart is not public, and nothing says where it is")]
     NoChart,
+    /// Nobody knows which versions of the add-on there are.
+    #[error("which version of the add-on {addon} EKS has for Kubernetes {version} could not be read: {why}")]
+    UnreadAddon {
+        /// The add-on.
+        addon: String,
+        /// The version of Kubernetes.
+        version: String,
+        /// Why not.
+        why: String,
+    },
     /// EKS has no such add-on for the version.
     #[error("EKS has no version of the add-on {addon} for Kubernetes {version} in this region")]
     NoAddon {
@@ -80,12 +92,21 @@ pub enum Undecided {
 }
 
 impl Undecided {
+    /// Whether it is for want of an answer, not of something that the user can say.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::UnreadAddon { .. })
+    }
+
     /// Returns what to do.
     pub fn way_out(&self) -> String {
         match self {
             Self::NoChart => {
                 "--chart-repository URL --chart NAME [--chart-version VERSION], or --chart ./PATH; \
                               DataOps.live gives the address with the installation guide"
+                    .to_owned()
+            }
+            Self::UnreadAddon { .. } => {
+                "allow eks:DescribeAddonVersions where it is not permitted, else run the command again"
                     .to_owned()
             }
             Self::NoAddon { .. } => "name another version of Kubernetes with --kubernetes-version".to_owned(),
@@ -378,9 +399,10 @@ fn pinned(
             ours => facts.addons.get(name).or(ours),
         };
         let Some(found) = found else {
-            return Err(Undecided::NoAddon {
-                addon: name.to_owned(),
-                version: version.to_owned(),
+            let (addon, version) = (name.to_owned(), version.to_owned());
+            return Err(match facts.unread.clone() {
+                Some(why) => Undecided::UnreadAddon { addon, version, why },
+                None => Undecided::NoAddon { addon, version },
             });
         };
         pinned.insert(name.to_owned(), found.clone());
@@ -410,6 +432,7 @@ mod tests {
             addons: addons::ALL
                 .map(|name| (name.to_owned(), "v1.0.0-eksbuild.1".to_owned()))
                 .into(),
+            unread: None,
             present: present.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
@@ -578,5 +601,14 @@ mod tests {
             ..facts(&[])
         };
         insta::assert_snapshot!(decide(&said(), None, &nothing).expect_err("no add-on"), @"EKS has no version of the add-on vpc-cni for Kubernetes 1.34 in this region");
+        let silent = ClusterFacts {
+            unread: Some("eks:DescribeAddonVersions: AWS does not answer: no answer in time".to_owned()),
+            ..nothing
+        };
+        let unread = decide(&said(), None, &silent).expect_err("silence is not none");
+        assert!(
+            unread.is_unknown() && unread.to_string().contains("does not answer"),
+            "{unread}"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::domain::call::CallError;
 use crate::domain::deployment::preflight::{Finding, Quota, Status, SubnetFact};
 
 /// Code of the quota of clusters in a region (<https://docs.aws.amazon.com/eks/latest/userguide/service-quotas.html>).
@@ -83,8 +84,12 @@ pub struct AddonVersions {
 pub struct EksFacts {
     /// Versions of Kubernetes, the newest first.
     pub versions: Option<Vec<KubernetesVersion>>,
+    /// Why there are no versions.
+    pub versions_unread: Option<CallError>,
     /// Versions of add-ons by name.
     pub addons: Option<BTreeMap<String, AddonVersions>>,
+    /// Why there are no versions of add-ons, where they were asked for.
+    pub addons_unread: Option<CallError>,
     /// Ranges of the VPC.
     pub cidrs: Option<Vec<String>>,
     /// Identities of zones by name.

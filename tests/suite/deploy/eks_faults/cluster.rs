@@ -70,10 +70,20 @@ impl Fault {
     /// Words of which one names the cause: ours, and those of Helm.
     fn causes(self) -> &'static [&'static str] {
         match self {
-            Self::Fails | Self::Away | Self::Throttled => &["said the bench", "does not answer"],
+            Self::Fails | Self::Throttled => &["said the bench", "does not answer"],
+            Self::Away => &[
+                "said the bench",
+                "does not answer",
+                "unable to handle the request",
+            ],
             Self::Reset | Self::Lost => &["does not answer", "EOF", "reset by peer", "connection"],
             Self::Slow => &[],
-            Self::Denied => &["not permitted", "said the bench"],
+            // What Helm says where it may not read which kinds there are.
+            Self::Denied => &[
+                "not permitted",
+                "said the bench",
+                "could not find the requested resource",
+            ],
         }
     }
 }
