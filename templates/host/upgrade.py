@@ -64,7 +64,9 @@ def doubt(folder, line=None):
         write(kept, line)
         lines.append(line)
     elif text_of(kept):
-        lines = [one for one in lines if one != text_of(kept)]
+        # One of them: two of the same second read alike.
+        if text_of(kept) in lines:
+            lines.remove(text_of(kept))
         os.remove(kept)
     write(STRAYS, "".join(one + "\n" for one in lines))
 

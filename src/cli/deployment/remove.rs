@@ -292,14 +292,26 @@ fn one(
             .iter()
             .map(|block| format!("\n  {} {}", block.what, block.why))
             .collect();
+        // What is in the way names the flag that takes it out of the way, where there is one.
+        let mut flags = ["--unprotect", "--no-drain"]
+            .into_iter()
+            .filter(|flag| list.contains(flag))
+            .peekable();
+        let region = &ground.region;
+        let hint = if flags.peek().is_some() {
+            let flags: Vec<&str> = flags.collect();
+            format!(
+                "dataops-infra down --name {name} --region {region} {}",
+                flags.join(" ")
+            )
+        } else {
+            format!("dataops-infra doctor --name {name} --region {region} says more")
+        };
         return Err(Failure::new(
             Exit::Refused,
             format!("{name} cannot be removed as asked; nothing was removed{list}"),
         )
-        .hint(format!(
-            "dataops-infra down --name {name} --region {} --unprotect",
-            ground.region
-        )));
+        .hint(hint));
     }
     Ok(Some(Going {
         ground: ground.clone(),

@@ -17,7 +17,7 @@ use super::resource::instance::{RUNGS, fingerprint};
 use super::step::{Action, Block, Step, Steps};
 
 /// How to remove.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
     /// Leave what holds data: the hosts' volumes and the logs.
     pub keep_data: bool,

@@ -7,7 +7,7 @@ use crate::domain::deployment::eks::name::labels;
 use crate::domain::deployment::eks::objects;
 use crate::domain::deployment::eks::observed::{Inside, Objects, ObservedEks};
 use crate::domain::deployment::eks::operation::{ClusterOperation, EksOperation, Object};
-use crate::domain::deployment::eks::spec::Eks;
+use crate::domain::deployment::eks::spec::{Autoscaler, Eks};
 use crate::domain::deployment::operation::Operation;
 use crate::domain::deployment::owner::{KEPT, Owner};
 use crate::domain::deployment::record::Record;
@@ -67,6 +67,16 @@ impl Way<'_> {
         !self.eks.adopted && cluster.is_some_and(|cluster| self.owner.owns(&cluster.tags, "cluster"))
     }
 
+    /// Whether there may be nodes for pods: a cluster that is going has none any more.
+    fn jobs_may_run(&self) -> bool {
+        let up = |status: &str| matches!(status, "ACTIVE" | "UPDATING");
+        let cluster = self.seen.cluster.as_ref();
+        let group = self.seen.node_group.as_ref();
+        cluster.is_some_and(|cluster| up(&cluster.it.status))
+            && (self.eks.autoscaler == Autoscaler::Cluster
+                || group.is_some_and(|group| group.it.status != "DELETING"))
+    }
+
     fn inside(&mut self) {
         match &self.seen.inside {
             Inside::Nothing => {}
@@ -74,11 +84,24 @@ impl Way<'_> {
                 let objects = (**objects).clone();
                 self.objects(&objects);
             }
+            Inside::Unknown(why)
+                if self.owns_cluster() && self.removal.drain_seconds.is_some() && self.jobs_may_run() =>
+            {
+                self.descent.blocks.push(Block {
+                    address: "cluster".to_owned(),
+                    what: format!("cluster {}", self.eks.cluster),
+                    why: format!(
+                        "cannot be looked into, so jobs that run there would be aborted and the runner stays registered \
+                         (--no-drain removes it all the same): {why}"
+                    ),
+                });
+            }
             // With a cluster of ours everything in it goes; in one of others it would stay.
             Inside::Unknown(why) if self.owns_cluster() => self.descent.stays.push(Stays {
                 what: format!("the registration of {} on the platform", self.owner.name),
                 why: format!(
-                    "the cluster cannot be looked into ({why}), so nobody can unregister the runner; its owner can delete it there"
+                    "the cluster cannot be looked into ({why}), so nobody can unregister the runner; its owner can delete it \
+                     there, and a load balancer that a service of yours had, if there was one"
                 ),
             }),
             Inside::Unknown(why) => self.descent.blocks.push(Block {
@@ -501,6 +524,88 @@ impl Way<'_> {
                     EksOperation::DeleteLogGroup { name },
                 );
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::deployment::down::down;
+    use crate::domain::deployment::eks::observed::{Cluster, NodeGroup};
+    use crate::domain::deployment::name::Name;
+    use crate::domain::deployment::observed::{Observed, Tagged};
+    use crate::domain::deployment::owner::Generation;
+    use crate::domain::deployment::record::{Phase, SCHEMA};
+    use crate::domain::testing;
+
+    fn record() -> Record {
+        Record {
+            schema: SCHEMA.to_owned(),
+            name: Name::new("abc").expect("sound"),
+            generation: Generation::from_bytes([1; 8]),
+            made_by: String::new(),
+            created_at: String::new(),
+            phase: Phase::Present,
+            lease: None,
+            pending: None,
+            launches: std::collections::BTreeMap::new(),
+            spec: testing::eks_spec(),
+        }
+    }
+
+    /// Nobody takes nodes from under jobs because one address did not answer.
+    #[test]
+    fn what_cannot_be_looked_into_keeps_its_nodes_while_jobs_may_run() {
+        let record = record();
+        let owner = record.owner();
+        let descent = |cluster: &str, nodes: Option<&str>, drain_seconds: Option<u32>| {
+            let group = nodes.map(|status| Tagged {
+                it: NodeGroup {
+                    status: status.to_owned(),
+                    ..NodeGroup::default()
+                },
+                tags: owner.tags("nodes"),
+            });
+            let seen = ObservedEks {
+                cluster: Some(Tagged {
+                    it: Cluster {
+                        status: cluster.to_owned(),
+                        ..Cluster::default()
+                    },
+                    tags: owner.tags("cluster"),
+                }),
+                node_group: group,
+                inside: Inside::Unknown("no answer in 30 s".to_owned()),
+                ..ObservedEks::default()
+            };
+            let observed = Observed {
+                eks: Some(Box::new(seen)),
+                ..Observed::default()
+            };
+            let removal = Removal {
+                drain_seconds,
+                ..Removal::default()
+            };
+            down(&record, None, &observed, &removal)
+        };
+        let kept = descent("ACTIVE", Some("ACTIVE"), Some(3600));
+        assert_eq!(kept.blocks.len(), 1, "{:?}", kept.blocks);
+        assert!(kept.blocks[0].why.contains("--no-drain"), "{:?}", kept.blocks);
+        for (cluster, nodes, drain) in [
+            ("ACTIVE", Some("ACTIVE"), None),
+            ("ACTIVE", Some("DELETING"), Some(60)),
+            ("ACTIVE", None, Some(60)),
+            ("DELETING", None, Some(60)),
+            ("FAILED", None, Some(60)),
+        ] {
+            let goes = descent(cluster, nodes, drain);
+            assert_eq!(goes.blocks.len(), 0, "{cluster} {nodes:?}: {:?}", goes.blocks);
+            let said = goes
+                .stays
+                .iter()
+                .any(|stays| stays.why.contains("cannot be looked into"));
+            assert!(said, "{cluster} {nodes:?}");
         }
     }
 }
