@@ -125,7 +125,7 @@ pub enum Command {
     Down(Box<down::DownArgs>),
     /// Start, stop or restart the runner, or show its log.
     Runner(runner::RunnerArgs),
-    /// Change the version of the runner, blue/green; on EKS of Kubernetes and of the nodes too.
+    /// Change the version of the runner, and on EKS of Kubernetes and nodes.
     Upgrade(upgrade::UpgradeArgs),
     /// Give the hosts another type or a larger disk.
     Resize(resize::ResizeArgs),

@@ -537,8 +537,7 @@ async fn what_moto_does_not_know_fails_the_test_by_name() {
         .await;
     assert_eq!(code(&error.expect_err("moto does not know it")), "UnknownToMoto");
     let error = aws_sdk_eks::Client::new(&config)
-        .list_insights()
-        .cluster_name("ci")
+        .list_eks_anywhere_subscriptions()
         .send()
         .await;
     assert_eq!(code(&error.expect_err("moto does not know it")), "UnknownToMoto");
@@ -551,7 +550,7 @@ async fn what_moto_does_not_know_fails_the_test_by_name() {
     let unknown = account.unknown();
     let names = [
         "ec2:DescribeVolumeStatus: 500",
-        "eks:ListInsights: 500",
+        "eks:GET /eks-anywhere-subscriptions: 500",
         "cloudwatch:DescribeAnomalyDetectors: 500",
     ];
     for (name, said) in names.iter().zip(&unknown) {
