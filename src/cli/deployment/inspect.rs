@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::calls::{Ground, block_on, ground, seen, unreadable};
 use super::cluster;
-use super::provision::worse;
+use super::ends::worse;
 use super::select::{Meant, select};
 use super::wants::grounds;
 use crate::aws::deployed::facts;

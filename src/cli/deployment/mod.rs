@@ -21,6 +21,8 @@ pub mod cluster;
 #[cfg(feature = "aws")]
 pub mod eks;
 #[cfg(feature = "aws")]
+pub mod ends;
+#[cfg(feature = "aws")]
 pub mod inspect;
 #[cfg(feature = "aws")]
 pub mod nodes;

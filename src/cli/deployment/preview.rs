@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::calls::block_on;
+use super::ends::worse;
 use super::planned::Live;
 use super::prepare::{Prepared, prepare};
-use super::provision::{refusal, worse};
+use super::provision::refusal;
 use super::wants::{How, groups};
 use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure};
 use crate::cli::plan::{PlanArgs, write};

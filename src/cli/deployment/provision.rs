@@ -10,12 +10,13 @@ use super::apply::{Stop, Work, apply};
 use super::calls::{Ground, block_on};
 use super::cluster;
 use super::confirm::confirm;
+use super::ends::{self, End};
 use super::planned;
 use super::prepare::{Prepared, Want, prepare};
 use super::wants::{Group, How, groups};
 use crate::aws::deployed::{RECORD_GONE, facts};
 use crate::aws::parameter;
-use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
+use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure};
 use crate::cli::question::TargetArg;
 use crate::cli::up::UpArgs;
 use crate::domain::deployment::eks::upgrade::is_begun;
@@ -25,7 +26,7 @@ use crate::domain::deployment::record::{Phase, Record};
 use crate::domain::deployment::resource::instance::standing;
 use crate::domain::deployment::step::{Action, Step};
 use crate::domain::deployment::up::nodes::{DRAIN, RETURN};
-use crate::engine::attempt::{Failed, is_unknown};
+use crate::engine::attempt::Failed;
 use crate::engine::run::Report;
 use crate::render::deployment as pages;
 use crate::render::page::{Page, Table};
@@ -41,18 +42,6 @@ pub fn run(args: &UpArgs, context: &Context) -> Ending {
         Ok(ending) => ending,
         Err(failure) => Ending::Failed(failure),
     }
-}
-
-/// How one deployment ended.
-#[derive(Debug)]
-struct End {
-    name: Name,
-    region: String,
-    document: Value,
-    says: String,
-    exit: Exit,
-    failure: Option<Failure>,
-    next: Vec<String>,
 }
 
 /// A deployment on its way.
@@ -796,23 +785,15 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
             None => step.address.clone(),
         })
         .collect();
-    let unknown: Vec<&str> = report
-        .failed
-        .iter()
-        .filter(|(_, failed)| is_unknown(failed))
-        .map(|(address, _)| address.as_str())
-        .collect();
+    let unknown = ends::unanswered(report);
     let left = match (made.as_slice(), prepared.version) {
-        ([], None) if unknown.is_empty() => "\nnothing was made".to_owned(),
+        ([], None) if unknown.is_none() => "\nnothing was made".to_owned(),
         ([], _) => String::new(),
         (made, _) => format!("\nmade and left: {}", made.join(", ")),
     };
     message.push_str(&left);
-    if !unknown.is_empty() {
-        message.push_str(&format!(
-            "\nunknown, because there was no answer: {}",
-            unknown.join(", ")
-        ));
+    if let Some(unknown) = unknown {
+        message.push_str(&format!("\n{unknown}"));
     }
     if !report.skipped.is_empty() {
         message.push_str(&format!("\nnot begun: {}", report.skipped.join(", ")));
@@ -836,82 +817,17 @@ fn incomplete(one: &Going, report: &Report) -> Failure {
 }
 
 /// Puts the ends together: one answer, or a summary.
-fn answer(mut ends: Vec<End>) -> Ending {
-    if ends.len() == 1
-        && let Some(end) = ends.pop()
-    {
-        let mut document = json!({ "schema": SCHEMA, "generated_by": generated_by() });
-        merge(&mut document, end.document);
-        let mut page = Page::new();
-        page.heading(format!("{} in {}", end.name, end.region))
-            .text(&end.says);
-        one_page(&mut page, &document);
-        if !end.next.is_empty() {
-            page.heading("Next").verbatim(end.next);
+fn answer(ends: Vec<End>) -> Ending {
+    let [one] = match <[End; 1]>::try_from(ends) {
+        Ok(one) => one,
+        Err(ends) => {
+            let failed = ends.iter().filter(|end| end.failure.is_some()).count();
+            let heading = format!("{} deployments, {failed} not as asked", ends.len());
+            let hint = "the same command goes on with those that are not complete";
+            return ends::several(&ends, SCHEMA, &heading, hint);
         }
-        let answer = Answer {
-            document,
-            page,
-            exit: end.exit,
-        };
-        return match end.failure {
-            Some(failure) => Ending::Refused(answer, failure),
-            None => Ending::Answer(answer),
-        };
-    }
-    let mut table = Table::new(&["deployment", "region", "status", "says"]);
-    let mut exit = Exit::Done;
-    for end in &ends {
-        table.row([
-            end.name.as_str(),
-            &end.region,
-            end.document["status"].as_str().unwrap_or_default(),
-            end.says.lines().next().unwrap_or_default(),
-        ]);
-        exit = worse(exit, end.exit);
-    }
-    let failed = ends.iter().filter(|end| end.failure.is_some()).count();
-    let mut page = Page::new();
-    page.heading(format!("{} deployments, {failed} not as asked", ends.len()))
-        .table(table);
-    let document = json!({
-        "schema": SCHEMA,
-        "generated_by": generated_by(),
-        "deployments": ends.iter().map(|end| end.document.clone()).collect::<Vec<_>>(),
-    });
-    let answer = Answer { document, page, exit };
-    if failed == 0 {
-        return Ending::Answer(answer);
-    }
-    let messages: Vec<String> = ends
-        .iter()
-        .filter_map(|end| end.failure.as_ref())
-        .map(|failure| failure.message.clone())
-        .collect();
-    Ending::Refused(
-        answer,
-        Failure::new(exit, messages.join("\n"))
-            .hint("the same command goes on with those that are not complete"),
-    )
-}
-
-/// Returns the exit code that says more: a failed step before a refusal, a refusal before what could not be read.
-pub fn worse(one: Exit, other: Exit) -> Exit {
-    let weight = |exit: Exit| match exit {
-        Exit::Done => 0,
-        Exit::Findings => 1,
-        Exit::BadInput => 2,
-        Exit::Unknown => 3,
-        Exit::Refused => 4,
-        Exit::Failed => 5,
     };
-    if weight(other) > weight(one) { other } else { one }
-}
-
-fn merge(document: &mut Value, other: Value) {
-    if let (Value::Object(document), Value::Object(other)) = (document, other) {
-        document.extend(other);
-    }
+    ends::one(one, SCHEMA, one_page)
 }
 
 fn one_page(page: &mut Page, document: &Value) {

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::apply::{Stop, Work, apply};
 use super::calls::{Ground, block_on, ground, seen, unreadable};
 use super::confirm::confirm;
+use super::ends::{self, End};
 use super::prepare::rfc3339;
-use super::provision::worse;
 use super::select::{Meant, select};
 use super::wants::grounds;
 use crate::aws::observe;
 use crate::cli::down::DownArgs;
-use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
+use crate::cli::outcome::{Context, Ending, Exit, Failure, generated_by};
 use crate::domain::deployment::down::{Descent, Removal, down};
 use crate::domain::deployment::name::{Name, Place};
 use crate::domain::deployment::observed::Observed;
@@ -23,7 +23,7 @@ use crate::domain::deployment::record::{Phase, Record, SCHEMA as RECORD_SCHEMA};
 use crate::domain::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Token};
 use crate::domain::deployment::step::{Action, Step};
 use crate::domain::settings::Settings;
-use crate::engine::attempt::{Failed, is_unknown};
+use crate::engine::attempt::Failed;
 use crate::engine::run::Report;
 use crate::render::deployment as pages;
 use crate::render::page::{Page, Table};
@@ -42,17 +42,6 @@ struct Going {
     record: Record,
     has_record: bool,
     descent: Descent,
-}
-
-/// How one ended.
-#[derive(Debug)]
-struct End {
-    name: Name,
-    region: String,
-    document: Value,
-    says: String,
-    exit: Exit,
-    failure: Option<Failure>,
 }
 
 /// Runs the command.
@@ -498,6 +487,7 @@ fn nothing(name: &Name, ground: &Ground, observed: &Observed) -> End {
         .map(|(arn, tags)| json!({ "what": arn, "why": owner::told(tags) }))
         .collect();
     End {
+        next: Vec::new(),
         name: name.clone(),
         region: ground.region.clone(),
         document: json!({
@@ -514,6 +504,7 @@ fn nothing(name: &Name, ground: &Ground, observed: &Observed) -> End {
 
 fn refused(name: &Name, region: &str, failure: Failure) -> End {
     End {
+        next: Vec::new(),
         name: name.clone(),
         region: region.to_owned(),
         document: json!({
@@ -554,6 +545,7 @@ fn end(one: &Going, report: &Report) -> End {
     });
     if complete {
         return End {
+            next: Vec::new(),
             name: one.name.clone(),
             region: one.ground.region.clone(),
             document,
@@ -591,18 +583,7 @@ fn end(one: &Going, report: &Report) -> End {
     if !left.is_empty() {
         lines.push(format!("still there: {}", left.join(", ")));
     }
-    let unknown: Vec<&str> = report
-        .failed
-        .iter()
-        .filter(|(_, failed)| is_unknown(failed))
-        .map(|(address, _)| address.as_str())
-        .collect();
-    if !unknown.is_empty() {
-        lines.push(format!(
-            "unknown, because there was no answer: {}",
-            unknown.join(", ")
-        ));
-    }
+    lines.extend(ends::unanswered(report));
     let message = lines.join("\n");
     document["error"] = message.clone().into();
     document["left"] = json!(left);
@@ -612,6 +593,7 @@ fn end(one: &Going, report: &Report) -> End {
         format!(" --generation {}", one.record.generation)
     };
     End {
+        next: Vec::new(),
         name: one.name.clone(),
         region: one.ground.region.clone(),
         document,
@@ -624,84 +606,36 @@ fn end(one: &Going, report: &Report) -> End {
     }
 }
 
-fn answer(mut ends: Vec<End>, args: &DownArgs) -> Ending {
-    if ends.len() == 1
-        && !args.expired
-        && let Some(end) = ends.pop()
-    {
-        let mut document = json!({ "schema": SCHEMA, "generated_by": generated_by() });
-        if let (Value::Object(document), Value::Object(more)) = (&mut document, end.document) {
-            document.extend(more);
-        }
-        let mut page = Page::new();
-        page.heading(format!("{} in {}", end.name, end.region))
-            .text(&end.says);
-        let texts: Vec<String> = document["notes"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|note| note.as_str().map(str::to_owned))
-            .collect();
-        page.bullets(texts);
-        let stays: Vec<String> = document["stays"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|row| {
-                format!(
-                    "{}: {}",
-                    row["what"].as_str().unwrap_or_default(),
-                    row["why"].as_str().unwrap_or_default()
-                )
-            })
-            .collect();
-        if !stays.is_empty() {
-            page.heading("Stays").bullets(stays);
-        }
-        let answer = Answer {
-            document,
-            page,
-            exit: end.exit,
+fn answer(ends: Vec<End>, args: &DownArgs) -> Ending {
+    let several = |ends: &[End]| {
+        let heading = match ends.len() {
+            0 => "No lease is over.".to_owned(),
+            number => format!("{number} deployments"),
         };
-        return match end.failure {
-            Some(failure) => Ending::Refused(answer, failure),
-            None => Ending::Answer(answer),
-        };
-    }
-    let mut table = Table::new(&["deployment", "region", "status", "says"]);
-    let mut exit = Exit::Done;
-    for end in &ends {
-        table.row([
-            end.name.as_str(),
-            &end.region,
-            end.document["status"].as_str().unwrap_or_default(),
-            end.says.lines().next().unwrap_or_default(),
-        ]);
-        exit = worse(exit, end.exit);
-    }
-    let mut page = Page::new();
-    if ends.is_empty() {
-        page.text("No lease is over.");
-    } else {
-        page.heading(format!("{} deployments", ends.len())).table(table);
-    }
-    let document = json!({
-        "schema": SCHEMA,
-        "generated_by": generated_by(),
-        "deployments": ends.iter().map(|end| end.document.clone()).collect::<Vec<_>>(),
-    });
-    let answer = Answer { document, page, exit };
-    let messages: Vec<String> = ends
-        .iter()
-        .filter_map(|end| end.failure.as_ref())
-        .map(|failure| failure.message.clone())
-        .collect();
-    if messages.is_empty() {
-        Ending::Answer(answer)
-    } else {
-        Ending::Refused(
-            answer,
-            Failure::new(exit, messages.join("\n")).hint("the same command goes on with those that are left"),
+        ends::several(
+            ends,
+            SCHEMA,
+            &heading,
+            "the same command goes on with those that are left",
         )
+    };
+    if args.expired {
+        return several(&ends);
+    }
+    match <[End; 1]>::try_from(ends) {
+        Ok([one]) => ends::one(one, SCHEMA, page),
+        Err(ends) => several(&ends),
+    }
+}
+
+fn page(page: &mut Page, document: &Value) {
+    let rows = |key: &str| document[key].as_array().into_iter().flatten();
+    page.bullets(rows("notes").filter_map(|note| note.as_str().map(str::to_owned)));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let stays: Vec<String> = rows("stays")
+        .map(|row| format!("{}: {}", text(&row["what"]), text(&row["why"])))
+        .collect();
+    if !stays.is_empty() {
+        page.heading("Stays").bullets(stays);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::apply::{Stop, Work, apply};
 use super::calls::{block_on, unreadable};
 use super::confirm::confirm;
+use super::ends;
 use super::nodes;
 use super::reach::{Reached, reach};
 use super::size::disk;
@@ -22,7 +23,6 @@ use crate::domain::deployment::step::{Action, Step};
 use crate::domain::deployment::up::{Ascent, Given, Resize, Wanted, up};
 use crate::domain::lifecycle::script::Ending;
 use crate::domain::settings::Settings;
-use crate::engine::attempt::is_unknown;
 use crate::engine::run::Report;
 use crate::render::deployment as pages;
 use crate::render::page::Page;
@@ -364,18 +364,7 @@ fn ended(reached: &Reached, ascent: &Ascent, report: &Report) -> End {
     if report.interrupted {
         lines.push(format!("{}: interrupted", reached.name));
     }
-    let unknown: Vec<&str> = report
-        .failed
-        .iter()
-        .filter(|(_, failed)| is_unknown(failed))
-        .map(|(address, _)| address.as_str())
-        .collect();
-    if !unknown.is_empty() {
-        lines.push(format!(
-            "unknown, because there was no answer: {}",
-            unknown.join(", ")
-        ));
-    }
+    lines.extend(ends::unanswered(report));
     if !report.skipped.is_empty() {
         lines.push(format!("not begun: {}", report.skipped.join(", ")));
     }

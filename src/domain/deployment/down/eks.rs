@@ -533,31 +533,13 @@ mod tests {
     use super::*;
     use crate::domain::deployment::down::down;
     use crate::domain::deployment::eks::observed::{Cluster, NodeGroup};
-    use crate::domain::deployment::name::Name;
     use crate::domain::deployment::observed::{Observed, Tagged};
-    use crate::domain::deployment::owner::Generation;
-    use crate::domain::deployment::record::{Phase, SCHEMA};
     use crate::domain::testing;
-
-    fn record() -> Record {
-        Record {
-            schema: SCHEMA.to_owned(),
-            name: Name::new("abc").expect("sound"),
-            generation: Generation::from_bytes([1; 8]),
-            made_by: String::new(),
-            created_at: String::new(),
-            phase: Phase::Present,
-            lease: None,
-            pending: None,
-            launches: std::collections::BTreeMap::new(),
-            spec: testing::eks_spec(),
-        }
-    }
 
     /// Nobody takes nodes from under jobs because one address did not answer.
     #[test]
     fn what_cannot_be_looked_into_keeps_its_nodes_while_jobs_may_run() {
-        let record = record();
+        let record = testing::eks_record();
         let owner = record.owner();
         let descent = |cluster: &str, nodes: Option<&str>, drain_seconds: Option<u32>| {
             let group = nodes.map(|status| Tagged {

@@ -1127,28 +1127,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::deployment::name::{Name, Place};
+    use crate::domain::deployment::name::Place;
     use crate::domain::deployment::observed::Observed;
-    use crate::domain::deployment::owner::Generation;
-    use crate::domain::deployment::record::{Phase, Record, SCHEMA};
+    use crate::domain::deployment::record::Record;
     use crate::domain::deployment::step::Step;
     use crate::domain::deployment::up::{Ascent, Given, Wanted, up};
     use crate::domain::testing;
-
-    fn record() -> Record {
-        Record {
-            schema: SCHEMA.to_owned(),
-            name: Name::new("abc").expect("sound"),
-            generation: Generation::from_bytes([1; 8]),
-            made_by: String::new(),
-            created_at: String::new(),
-            phase: Phase::Present,
-            lease: None,
-            pending: None,
-            launches: BTreeMap::new(),
-            spec: testing::eks_spec(),
-        }
-    }
 
     fn ascent(record: &Record, observed: &Observed) -> Ascent {
         let place = Place {
@@ -1186,7 +1170,7 @@ mod tests {
 
     #[test]
     fn steps_come_after_what_they_need_and_have_addresses_of_their_own() {
-        let steps = ascent(&record(), &Observed::default()).steps;
+        let steps = ascent(&testing::eks_record(), &Observed::default()).steps;
         for (nth, step) in steps.iter().enumerate() {
             for needed in &step.after {
                 assert!(
@@ -1204,7 +1188,7 @@ mod tests {
 
     #[test]
     fn what_needs_no_control_plane_does_not_wait_for_one() {
-        let steps = ascent(&record(), &Observed::default()).steps;
+        let steps = ascent(&testing::eks_record(), &Observed::default()).steps;
         let late = |address: &str| before(&steps, address).contains("cluster-active");
         for address in [
             "role-node-policy",
@@ -1248,7 +1232,7 @@ mod tests {
     /// A run that was killed between the secret and the chart: the secret holds another token than the pod was made with.
     #[test]
     fn a_pod_of_another_token_than_the_secret_is_made_anew() {
-        let record = record();
+        let record = testing::eks_record();
         let wanted = values::release(&record).expect("on EKS");
         let steps = |description: String, secret: &str| {
             let objects = Objects {
@@ -1307,7 +1291,7 @@ mod tests {
             observed.eks = Some(Box::new(seen));
             observed
         };
-        let record = record();
+        let record = testing::eks_record();
         let blocks = ascent(&record, &cluster(Tags::new(), "ACTIVE")).blocks;
         assert!(
             blocks.iter().any(|block| block.why.contains("--cluster NAME")),
