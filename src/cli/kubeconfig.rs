@@ -61,11 +61,9 @@ mod with_aws {
     use crate::aws::eks::inside;
     use crate::aws::parameter;
     use crate::cli::deployment::calls::unreadable;
-    use crate::cli::deployment::select::select;
-    use crate::cli::deployment::wants::grounds;
+    use crate::cli::deployment::reach::one;
     use crate::cli::outcome::{Answer, Context, Ending, Exit, Failure, generated_by};
     use crate::domain::deployment::record::Record;
-    use crate::domain::settings::Settings;
     use crate::kubernetes::kubeconfig::{self, Login, NotMerged, Written};
     use crate::render::page::Page;
 
@@ -74,25 +72,7 @@ mod with_aws {
 
     /// Finds the cluster of the deployment.
     pub(super) async fn login(args: &KubeconfigArgs, context: &Context) -> Result<Login, Failure> {
-        let flags = Settings {
-            name: args.which.name.clone(),
-            region: context.region_flag.clone(),
-            profile: context.profile_flag.clone(),
-            ..Settings::default()
-        };
-        let meant = select(&args.which, &flags, context, "kubeconfig")?;
-        let [one] = meant.as_slice() else {
-            let names: Vec<&str> = meant.iter().map(|one| one.name.as_str()).collect();
-            return Err(Failure::new(
-                Exit::BadInput,
-                format!("several deployments are meant: {}", names.join(", ")),
-            )
-            .hint("name one of them with --name"));
-        };
-        let name = one.name.clone();
-        let Some((ground, _)) = grounds(meant, context).await?.pop() else {
-            return Err(Failure::new(Exit::BadInput, "no deployment is meant"));
-        };
+        let (name, ground) = one(&args.which, context, "kubeconfig").await?;
         let asked = [name.record()];
         let read = parameter::read(&ground.clients, &asked, false)
             .await

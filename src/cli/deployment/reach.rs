@@ -49,12 +49,12 @@ pub struct There {
     pub it: Instance,
 }
 
-/// Finds the deployment that is meant, with its hosts.
+/// Finds the one deployment that is meant, by name, and where it is; it is not asked whether it is there.
 ///
 /// # Errors
 ///
-/// There is none, or more than one, it is being removed, it has no host, or AWS cannot be read.
-pub async fn reach(which: &WhichArgs, context: &Context, command: &str) -> Result<Reached, Failure> {
+/// There is none, or more than one, or AWS is not set up.
+pub async fn one(which: &WhichArgs, context: &Context, command: &str) -> Result<(Name, Ground), Failure> {
     let flags = Settings {
         name: which.name.clone(),
         region: context.region_flag.clone(),
@@ -74,6 +74,16 @@ pub async fn reach(which: &WhichArgs, context: &Context, command: &str) -> Resul
     let Some((ground, _)) = grounds(meant, context).await?.pop() else {
         return Err(Failure::new(Exit::BadInput, "no deployment is meant"));
     };
+    Ok((name, ground))
+}
+
+/// Finds the deployment that is meant, with its hosts.
+///
+/// # Errors
+///
+/// There is none, or more than one, it is being removed, it has no host, or AWS cannot be read.
+pub async fn reach(which: &WhichArgs, context: &Context, command: &str) -> Result<Reached, Failure> {
+    let (name, ground) = one(which, context, command).await?;
     let names = std::slice::from_ref(&name);
     let word = command.split(' ').next().unwrap_or(command);
     let (place, mut seen) = seen(&ground, names, word).await?;

@@ -1,7 +1,5 @@
 //! `export eksctl`, `helm-values` and `manifests`: a deployment on EKS that others make.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::deployment::ExportDeploymentArgs;
@@ -15,8 +13,7 @@ use crate::domain::deployment::eks::choose::ClusterFacts;
 use crate::domain::deployment::eks::spec::StorageMode;
 use crate::domain::deployment::eks::values::values;
 use crate::domain::deployment::name::Place;
-use crate::domain::deployment::owner::Generation;
-use crate::domain::deployment::record::{Phase, Record, SCHEMA};
+use crate::domain::deployment::record::Record;
 use crate::domain::deployment::spec::{Subnet, Token};
 use crate::domain::export::{eksctl, manifests};
 use crate::render::document;
@@ -154,19 +151,7 @@ fn wanted(args: &ExportDeploymentArgs, context: &Context) -> Result<(Record, Pla
         image: node_image(),
     };
     let spec = specify(&settings, None, size, Some(Token::Ours), None, site, eks);
-    let record = Record {
-        schema: SCHEMA.to_owned(),
-        name: meant.name,
-        // None that `up` makes: what others made is not to be taken for one of its own.
-        generation: Generation::from_bytes([0; 8]),
-        made_by: String::new(),
-        created_at: String::new(),
-        phase: Phase::Present,
-        lease: None,
-        pending: None,
-        launches: BTreeMap::new(),
-        spec,
-    };
+    let record = Record::unmade(meant.name, spec);
     // Policies take any account where nobody says which.
     let place = Place {
         account: "*".to_owned(),

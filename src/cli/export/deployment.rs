@@ -1,7 +1,5 @@
 //! `export cloudformation` and `export user-data`: a deployment that others make.
 
-use std::collections::BTreeMap;
-
 use crate::cli::deployment::args::{DeploymentArgs, WhichArgs};
 use crate::cli::deployment::select::select;
 use crate::cli::deployment::size;
@@ -9,8 +7,7 @@ use crate::cli::deployment::specify::{Site, certificates, specify};
 use crate::cli::outcome::{Context, Exit, Failure, Format};
 use crate::cli::question::{DEFAULT_REGION, QuestionArgs};
 use crate::domain::deployment::name::{Host, Name, Place};
-use crate::domain::deployment::owner::Generation;
-use crate::domain::deployment::record::{Phase, Record, SCHEMA};
+use crate::domain::deployment::record::Record;
 use crate::domain::deployment::spec::{Image, SecretRef, Spec, Subnet, Token};
 use crate::domain::deployment::user_data::scripts;
 use crate::domain::export::cloudformation::{LARGEST_BODY, template};
@@ -86,19 +83,7 @@ pub(super) fn user_data(args: &ExportDeploymentArgs, context: &Context) -> Resul
         .hint("--region eu-west-2, or AWS_REGION"));
     };
     let (name, spec, ca) = wanted(args, context)?;
-    let record = Record {
-        schema: SCHEMA.to_owned(),
-        // None that `up` makes: a host that others made is not to be taken for one of its own.
-        generation: Generation::from_bytes([0; 8]),
-        name,
-        made_by: String::new(),
-        created_at: String::new(),
-        phase: Phase::Present,
-        lease: None,
-        pending: None,
-        launches: BTreeMap::new(),
-        spec,
-    };
+    let record = Record::unmade(name, spec);
     // No ARN is in a script but those of the user.
     let place = Place {
         account: String::new(),

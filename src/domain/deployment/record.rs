@@ -114,6 +114,24 @@ pub enum Unreadable {
 }
 
 impl Record {
+    /// Returns the record of a deployment that nobody made, to show what one would be.
+    ///
+    /// Its generation is none that `up` makes: what others make of it is not to be taken for one of ours.
+    pub fn unmade(name: Name, spec: Spec) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            name,
+            generation: Generation::from_bytes([0; 8]),
+            made_by: String::new(),
+            created_at: String::new(),
+            phase: Phase::Present,
+            lease: None,
+            pending: None,
+            launches: std::collections::BTreeMap::new(),
+            spec,
+        }
+    }
+
     /// Reads the text of the parameter of a deployment.
     pub fn read(name: &Name, text: &str) -> Result<Self, Unreadable> {
         let parameter = name.record();

@@ -458,33 +458,21 @@ fn runner(subject: &Subject, eks: &Eks, inside: &Objects) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::domain::deployment::eks::observed::{
         Addon, Cluster, FileSystem, MountTarget, NodeGroup, Pod, Release,
     };
-    use crate::domain::deployment::name::Name;
     use crate::domain::deployment::observed::Tagged;
     use crate::domain::deployment::owner::Generation;
-    use crate::domain::deployment::record::{Phase, SCHEMA};
     use crate::domain::doctor::board::Gap;
     use crate::domain::doctor::check::Status;
     use crate::domain::doctor::code::Scope;
-    use crate::domain::testing::eks_spec;
+    use crate::domain::testing;
 
     fn record() -> Record {
         Record {
-            schema: SCHEMA.to_owned(),
-            name: Name::new("abc").expect("sound"),
             generation: Generation::from_bytes([0xab; 8]),
-            made_by: String::new(),
-            created_at: String::new(),
-            phase: Phase::Present,
-            lease: None,
-            pending: None,
-            launches: BTreeMap::new(),
-            spec: eks_spec(),
+            ..testing::eks_record()
         }
     }
 

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use crate::domain::deployment::name::{Name, Place};
 use crate::domain::deployment::observed::Observed;
-use crate::domain::deployment::owner::Generation;
-use crate::domain::deployment::record::{self, Phase, Record};
+use crate::domain::deployment::record::Record;
 use crate::domain::deployment::spec::{AlarmBasis, Disk, Docker, Image, Spec, Token};
 use crate::domain::deployment::up::{Given, Wanted, up};
 use crate::domain::profile::Target;
@@ -67,53 +66,43 @@ fn ec2(basis: &Basis<'_>) -> Vec<Step> {
     let Ok(name) = Name::new("deployment") else {
         return Vec::new();
     };
-    let record = Record {
-        schema: record::SCHEMA.to_owned(),
-        name,
-        generation: Generation::from_bytes([0; 8]),
-        made_by: String::new(),
-        created_at: String::new(),
-        phase: Phase::Present,
-        lease: None,
-        pending: None,
-        launches: BTreeMap::new(),
-        spec: Spec {
-            workload: String::new(),
-            asked: String::new(),
-            instance_type: basis.instance_type.to_owned(),
-            fallback_types: Vec::new(),
-            count: basis.hosts,
-            concurrency: basis.concurrency,
-            check_interval: 1,
-            disk: Disk {
-                gib: basis.disk_gib,
-                iops: 0,
-                throughput: 0,
-                kms_key: None,
-            },
-            image: Image {
-                id: String::new(),
-                root_device: String::new(),
-                parameter: None,
-            },
-            vpc: "the VPC".to_owned(),
-            subnets: Vec::new(),
-            public_address: None,
-            token: Token::Ours,
-            registry: None,
-            platform_url: String::new(),
-            runner_image: String::new(),
-            channel: String::new(),
-            docker: Docker::default(),
-            topic: None,
-            notify: Vec::new(),
-            termination_protection: false,
-            log_retention_days: 30,
-            tags: BTreeMap::new(),
-            alarms: basis.alarms,
-            eks: None,
+    let spec = Spec {
+        workload: String::new(),
+        asked: String::new(),
+        instance_type: basis.instance_type.to_owned(),
+        fallback_types: Vec::new(),
+        count: basis.hosts,
+        concurrency: basis.concurrency,
+        check_interval: 1,
+        disk: Disk {
+            gib: basis.disk_gib,
+            iops: 0,
+            throughput: 0,
+            kms_key: None,
         },
+        image: Image {
+            id: String::new(),
+            root_device: String::new(),
+            parameter: None,
+        },
+        vpc: "the VPC".to_owned(),
+        subnets: Vec::new(),
+        public_address: None,
+        token: Token::Ours,
+        registry: None,
+        platform_url: String::new(),
+        runner_image: String::new(),
+        channel: String::new(),
+        docker: Docker::default(),
+        topic: None,
+        notify: Vec::new(),
+        termination_protection: false,
+        log_retention_days: 30,
+        tags: BTreeMap::new(),
+        alarms: basis.alarms,
+        eks: None,
     };
+    let record = Record::unmade(name, spec);
     let wanted = Wanted {
         place: &place,
         record: &record,

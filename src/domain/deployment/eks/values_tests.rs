@@ -1,8 +1,6 @@
 use super::*;
 use crate::domain::deployment::eks::spec::Job;
-use crate::domain::deployment::name::Name;
 use crate::domain::deployment::owner::Generation;
-use crate::domain::deployment::record::{Phase, SCHEMA};
 use crate::domain::deployment::spec::SecretRef;
 use crate::domain::testing;
 
@@ -18,16 +16,9 @@ fn record() -> Record {
         ..testing::eks()
     }));
     Record {
-        schema: SCHEMA.to_owned(),
-        name: Name::new("abc").expect("sound"),
         generation: Generation::from_bytes([0xab; 8]),
-        made_by: String::new(),
-        created_at: String::new(),
-        phase: Phase::Present,
-        lease: None,
-        pending: None,
-        launches: std::collections::BTreeMap::new(),
         spec,
+        ..testing::eks_record()
     }
 }
 
